@@ -1,0 +1,33 @@
+/** Every limit of the library, each with its reason. A limit that is hit is an error that names it. */
+
+const MiB = 2 ** 20;
+
+/** Bytes of header JSON. The reference refuses more, on reading and on writing (spec: "DOS protection"). */
+export const MAX_HEADER_BYTES = 100_000_000;
+
+/** Nesting of JSON values, the header object counted: what the reference's parser allows. */
+export const MAX_JSON_DEPTH = 127;
+
+/** Bytes of a shard index. The largest seen in the field (497,000 tensors) has 60 MB. */
+export const MAX_INDEX_BYTES: number = 256 * MiB;
+
+/** Files of one checkpoint. The largest published ones have a few hundred. */
+export const MAX_SHARDS = 10_000;
+
+/** Bytes of a ZIP central directory: 4 million members of ordinary name length. */
+export const MAX_ZIP_DIRECTORY_BYTES: number = 256 * MiB;
+
+/** Bytes of `data.pkl`: about 100 bytes a tensor, so five million tensors. */
+export const MAX_PICKLE_BYTES: number = 512 * MiB;
+
+/** Marks open at once on the pickle machine's stack: honest files need about a dozen. */
+export const MAX_PICKLE_MARKS = 10_000;
+
+/** Bytes of one arbitrary-precision integer in a pickle: conversion to decimal text is quadratic. */
+export const MAX_PICKLE_LONG_BYTES = 8192;
+
+/** Decimal digits of one integer in a pickle: Python's own limit for text to int. */
+export const MAX_PICKLE_DIGITS = 4300;
+
+/** Depth at which tensors are looked for in nested containers. */
+export const MAX_CONTAINER_DEPTH = 2000;
