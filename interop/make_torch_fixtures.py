@@ -1,0 +1,175 @@
+"""Writes small PyTorch checkpoints of every kind, and expected.json: what torch itself finds in each of them.
+
+An entry of expected.json has
+  made        how the file was made
+  globals     the Python names in its pickle, as written there
+  stateDict   where the state dict lies, as a dotted path; "" is the top
+  tensors     its tensors in their order: name, dtype and shape as safetensors has them, sha256 of the packed
+              little-endian bytes, and the first values for a human reader
+  outside     tensors that lie beside the state dict, with their whole path
+  aliases     groups of names that are the same view of the same storage
+  unreadable  tensors that safetensors cannot hold, each with the reason
+  refused     why the whole file is to be refused; such a file is never loaded here
+"""
+
+import collections
+import io
+import json
+import pathlib
+import pickle
+import shutil
+import sys
+
+import torch
+
+from fixtures import FIXTURES, sha256, to_json
+from torch_cases import CASES, DTYPES, SHARDED
+
+
+def packed_bytes(tensor):
+    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def describe(name, tensor):
+    dtype, shape = DTYPES[tensor.dtype], list(tensor.shape)
+    data = packed_bytes(tensor)
+    if dtype == "F4":
+        shape[-1] *= 2
+        first = ["0x" + data[:2].hex()]
+    else:
+        first = [str(value.item()) for value in tensor.detach().flatten()[:4]]
+    return {"name": name, "dtype": dtype, "shape": shape, "sha256": sha256(data), "first": first}
+
+
+def why_unreadable(tensor):
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.device.type == "meta":
+        return "meta"
+    return None if tensor.dtype in DTYPES else f"dtype:{str(tensor.dtype).removeprefix('torch.')}"
+
+
+def tensors_of(value, path="", above=()):
+    """All tensors below a value, with their dotted paths; a value inside itself is left out."""
+    if isinstance(value, torch.Tensor):
+        yield path, value
+        return
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return
+    for key, item in items if id(value) not in above else ():
+        name = f"{path}.{key}" if above else str(key)
+        yield from tensors_of(item, name, (*above, id(value)))
+
+
+def aliases_of(tensors):
+    groups = collections.defaultdict(list)
+    for name, tensor in tensors:
+        if why_unreadable(tensor) is None and tensor.numel():
+            view = tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()
+            groups[(*view, tensor.dtype, tensor.is_conj(), tensor.is_neg())].append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+class Inert:
+    """Stands for anything a pickle names, and does nothing."""
+
+    def __new__(cls, *_args, **_kwargs):
+        return object.__new__(cls)
+
+    def __call__(self, *_args, **_kwargs):
+        return self
+
+    __init__ = __setstate__ = __setitem__ = append = extend = lambda *_args, **_kwargs: None
+
+
+def globals_of(data):
+    """The names in a pickle, as written; nothing of it is run."""
+    found = set()
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module, name):
+            found.add(f"{module}.{name}")
+            return Inert
+
+        def persistent_load(self, _pid):
+            return Inert()
+
+    Reader(io.BytesIO(data), fix_imports=False).load()
+    return sorted(found)
+
+
+def pickle_of(path):
+    try:
+        return torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+    except RuntimeError:
+        return None
+
+
+def expectation(path, made, state_dict="", refused=None):
+    data = pickle_of(path)
+    entry = {"made": made, "globals": [] if data is None else globals_of(data)}
+    if refused:
+        return {**entry, "refused": refused}
+    loaded = torch.load(path, weights_only=False)
+    found = list(tensors_of(loaded))
+    prefix = f"{state_dict}." if state_dict else ""
+    inside = [(name.removeprefix(prefix), tensor) for name, tensor in found if name.startswith(prefix)]
+    outside = [(name, tensor) for name, tensor in found if not name.startswith(prefix)]
+    return {
+        **entry,
+        "stateDict": state_dict,
+        "tensors": [describe(*item) for item in inside if not why_unreadable(item[1])],
+        "outside": [describe(*item) for item in outside],
+        "aliases": aliases_of(inside),
+        "unreadable": {name: why_unreadable(tensor) for name, tensor in inside if why_unreadable(tensor)},
+    }
+
+
+def write_shards(folder, shards):
+    """The layout of transformers: NAME-0000k-of-0000n.bin, and NAME.bin.index.json saying which tensor is where."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    weight_map, tensors, aliases, storages = {}, [], [], {}
+    for number, shard in enumerate(shards, 1):
+        file = f"pytorch_model-{number:05}-of-{len(shards):05}.bin"
+        torch.save(shard, folder / file)
+        weight_map |= dict.fromkeys(shard, file)
+        tensors += [{**describe(*item), "file": file} for item in shard.items()]
+        aliases += aliases_of(shard.items())
+        storages |= {
+            value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in shard.values()
+        }
+    index = {
+        "metadata": {"total_size": sum(storages.values())},
+        "weight_map": dict(sorted(weight_map.items())),
+    }
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2) + "\n", newline="\n")
+    return {
+        "made": f"{len(shards)} files and an index, as transformers saves them",
+        "tensors": tensors,
+        "aliases": aliases,
+    }
+
+
+def write_all(folder):
+    """Writes the files into `folder` and returns what is to be expected of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(1)
+    expected = {}
+    for file, (build, save, options) in CASES.items():
+        save(build(), folder / file)
+        expected[file] = expectation(folder / file, **options)
+    for name, build in SHARDED.items():
+        expected[f"{name}/pytorch_model.bin.index.json"] = write_shards(folder / name, build())
+    (folder / "expected.json").write_text(to_json(expected), newline="\n")
+
+
+if __name__ == "__main__":
+    write_all(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FIXTURES / "torch")

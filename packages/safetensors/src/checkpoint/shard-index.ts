@@ -1,0 +1,108 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import { JsonCursor } from "../format/json-cursor.ts";
+import { MAX_SHARDS } from "../limits.ts";
+
+/** The content of an index such as `model.safetensors.index.json`: which tensor lies in which file. */
+export interface ShardIndex {
+  readonly weightMap: ReadonlyMap<string, string>;
+  /** The distinct files, in order of name. */
+  readonly files: readonly string[];
+  /** The `metadata` object as it stands. Its `total_size` is often wrong, so nothing is built on it. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Reads an index. Names of files are checked: an index is as untrusted as any file, and must not lead out of its folder.
+ *
+ * @throws `INVALID_INDEX`, `UNSAFE_FILE_NAME`, `INDEX_MISMATCH` (the numbers in the files' names), `LIMIT_EXCEEDED`
+ */
+export function parseShardIndex(json: Uint8Array): ShardIndex {
+  try {
+    return readIndex(json);
+  } catch (error) {
+    if (!(error instanceof SafetensorsError) || !/JSON|HEADER|UTF8/.test(error.code)) throw error;
+    throw new SafetensorsError("INVALID_INDEX", `the index is not valid: ${error.reason}`, error.details);
+  }
+}
+
+function readIndex(json: Uint8Array): ShardIndex {
+  const cursor = new JsonCursor(json);
+  const seen = new Set<string>();
+  const weightMap = new Map<string, string>();
+  const files = new Set<string>();
+  let metadata: Record<string, unknown> = {};
+  cursor.beginObject("the index");
+  for (let first = true; cursor.nextKey(first); first = false) {
+    const key = cursor.text();
+    if (seen.has(key)) throw invalid(`${quote(key)} appears twice`, cursor.stringStart);
+    seen.add(key);
+    if (key === "weight_map") {
+      readWeightMap(cursor, weightMap, files);
+    } else {
+      cursor.peek();
+      const start = cursor.at;
+      cursor.skipValue(1);
+      if (key === "metadata") metadata = asRecord(cursor.textOf(start, cursor.at));
+    }
+  }
+  if (cursor.peek() !== -1) cursor.malformed("nothing but white space after the index");
+  cursor.checkUtf8();
+  if (!seen.has("weight_map")) throw invalid('it has no "weight_map"', 0);
+  const sorted = [...files].sort();
+  checkNumbering(sorted);
+  return { weightMap, files: sorted, metadata };
+}
+
+function readWeightMap(cursor: JsonCursor, weightMap: Map<string, string>, files: Set<string>): void {
+  cursor.beginObject("the weight_map");
+  for (let first = true; cursor.nextKey(first); first = false) {
+    const at = cursor.stringStart;
+    const name = cursor.text();
+    if (weightMap.has(name)) throw invalid(`tensor ${quote(name)} appears twice`, at);
+    cursor.string(`the file of tensor ${quote(name)} to be a string`);
+    const file = cursor.text();
+    if (!files.has(file)) {
+      checkShardFileName(file);
+      files.add(file);
+      if (files.size > MAX_SHARDS) {
+        throw new SafetensorsError("LIMIT_EXCEEDED", `the index names more than ${MAX_SHARDS} files`, {
+          limit: "MAX_SHARDS",
+        });
+      }
+    }
+    weightMap.set(name, file);
+  }
+}
+
+function asRecord(json: string): Record<string, unknown> {
+  const value: unknown = JSON.parse(json);
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+}
+
+function invalid(problem: string, at: number): SafetensorsError {
+  return new SafetensorsError("INVALID_INDEX", `the index is not valid: ${problem}`, { at });
+}
+
+/** Throws `UNSAFE_FILE_NAME` unless this is the bare name of a file: no folder, no drive, nothing that steers a path. */
+export function checkShardFileName(name: string): void {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  const bare = name !== "" && name !== "." && name !== ".." && !/[/\\:\u0000-\u001f\u007f]/.test(name);
+  if (bare) return;
+  const text = `the index names the file ${quote(name)}; only the bare name of a file beside the index is allowed`;
+  throw new SafetensorsError("UNSAFE_FILE_NAME", text, { file: name });
+}
+
+/** Files named `…-00001-of-00003…` must all say the same number of files, and there must be that many. */
+export function checkNumbering(files: readonly string[]): void {
+  const counts = new Set(files.map((file) => /-\d{5,6}-of-(\d{5,6})\./.exec(file)?.[1]));
+  if (counts.size === 1 && counts.has(undefined)) return;
+  const [count] = counts;
+  if (counts.size === 1 && Number(count) === files.length) return;
+  const said = [...counts].map((each) => (each === undefined ? "no number" : Number(each))).join(" and ");
+  throw new SafetensorsError(
+    "INDEX_MISMATCH",
+    `there are ${files.length} files, but their names say ${said}`,
+  );
+}

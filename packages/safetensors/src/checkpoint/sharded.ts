@@ -1,0 +1,90 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import type { ReadMode } from "../format/mode.ts";
+import type { StridedView } from "../view/view.ts";
+import { Checkpoint, type TensorIndex } from "./checkpoint.ts";
+
+/**
+ * Joins the files of a sharded checkpoint into one.
+ *
+ * @param shards the opened files by name, in the order in which their tensors are to come.
+ * @param weightMap which tensor the index places in which file; without an index, what the files have is what there is.
+ * @throws `INDEX_MISMATCH` when index and files disagree, or two files have the same tensor. In `lenient` mode these
+ *   become problems; in `compat` mode the index counts, and what it does not name is passed over.
+ */
+export function joinShards(
+  shards: ReadonlyMap<string, Checkpoint>,
+  weightMap?: ReadonlyMap<string, string>,
+  mode: ReadMode = "strict",
+): Checkpoint {
+  const problems = [...shards.values()].flatMap((shard) => shard.problems);
+  const report = (text: string, tensor: string, file: string): void => {
+    const error = new SafetensorsError("INDEX_MISMATCH", text, { tensor, file });
+    if (mode === "strict") throw error;
+    if (mode === "lenient") problems.push(error);
+  };
+
+  const owners = new Map<string, string>();
+  for (const [file, shard] of shards) {
+    for (const name of shard.keys()) {
+      const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? file);
+      if (place === undefined) report(`tensor ${quote(name)} of ${file} is not in the index`, name, file);
+      else if (place !== file) report(`tensor ${quote(name)} is in both ${place} and ${file}`, name, file);
+      if (place === file || (place === undefined && mode === "lenient")) owners.set(name, file);
+    }
+  }
+  for (const [name, file] of weightMap ?? []) {
+    if (!owners.has(name)) {
+      const text = `the index places tensor ${quote(name)} in ${file}, which does not have it`;
+      if (mode === "compat") throw new SafetensorsError("INDEX_MISMATCH", text, { tensor: name, file });
+      report(text, name, file);
+    }
+  }
+
+  return new Checkpoint({
+    format: commonFormat(shards),
+    metadata: mergeMetadata(shards),
+    problems,
+    tensors: new ShardedIndex(shards, owners),
+    close: async () => {
+      await Promise.all([...shards.values()].map((shard) => shard.close()));
+    },
+  });
+}
+
+function commonFormat(shards: ReadonlyMap<string, Checkpoint>): string {
+  const formats = new Set([...shards.values()].map((shard) => shard.format));
+  return [...formats].join("+");
+}
+
+/** The metadata of all files; where two disagree on a key, the first one counts. */
+function mergeMetadata(shards: ReadonlyMap<string, Checkpoint>): Map<string, string> {
+  const merged = new Map<string, string>();
+  for (const shard of shards.values()) {
+    for (const [key, value] of shard.metadata) if (!merged.has(key)) merged.set(key, value);
+  }
+  return merged;
+}
+
+/** The tensors of all shards, in the order of the shards. */
+class ShardedIndex implements TensorIndex {
+  readonly #shards: ReadonlyMap<string, Checkpoint>;
+  readonly #owners: ReadonlyMap<string, string>;
+
+  constructor(shards: ReadonlyMap<string, Checkpoint>, owners: ReadonlyMap<string, string>) {
+    this.#shards = shards;
+    this.#owners = owners;
+  }
+
+  get size(): number {
+    return this.#owners.size;
+  }
+
+  names(): Iterable<string> {
+    return this.#owners.keys();
+  }
+
+  find(name: string): StridedView | undefined {
+    const file = this.#owners.get(name);
+    return file === undefined ? undefined : this.#shards.get(file)?.get(name).view;
+  }
+}

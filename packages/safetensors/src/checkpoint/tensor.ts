@@ -1,0 +1,80 @@
+import { toFloat32 } from "../dtype/decode.ts";
+import { type Dtype, type DtypeArrays, elementCount } from "../dtype/dtype.ts";
+import { asTypedArray } from "../dtype/typed-array.ts";
+import { quote, SafetensorsError } from "../errors.ts";
+import type { ReadOptions } from "../source/source.ts";
+import { chunksOf, readView } from "../view/read.ts";
+import { byteLength, type StridedView } from "../view/view.ts";
+
+/** A tensor that is known but not read: name, dtype and shape cost nothing, the data is fetched when asked for. */
+export class TensorHandle<D extends Dtype = Dtype> {
+  readonly name: string;
+  readonly view: StridedView & { readonly dtype: D };
+
+  constructor(name: string, view: StridedView & { readonly dtype: D }) {
+    this.name = name;
+    this.view = view;
+  }
+
+  get dtype(): D {
+    return this.view.dtype;
+  }
+
+  get shape(): readonly number[] {
+    return this.view.shape;
+  }
+
+  /** Number of elements. */
+  get length(): number {
+    return elementCount(this.view.shape);
+  }
+
+  /** Bytes of the elements, packed. */
+  get byteLength(): number {
+    return byteLength(this.view);
+  }
+
+  /** Narrows the type of `data()`: `if (tensor.is("F32")) (await tensor.data()) satisfies Float32Array`. */
+  is<E extends Dtype>(dtype: E): this is TensorHandle<E> {
+    return (this.dtype as Dtype) === dtype;
+  }
+
+  /**
+   * The packed little-endian bytes, in row-major order. A contiguous tensor of a source in memory comes as a view of
+   * that memory; otherwise the bytes belong to the caller.
+   */
+  async bytes(options?: ReadOptions): Promise<Uint8Array> {
+    return this.#named(() => readView(this.view, options));
+  }
+
+  /**
+   * The elements as the typed array of the dtype (see `DtypeArrays`): a view of `bytes()` where these are aligned, a
+   * copy where not. For dtypes that JavaScript has no array for (F16, BF16, F8, F6, F4) it holds the raw bits.
+   */
+  async data(options?: ReadOptions): Promise<DtypeArrays[D]> {
+    return asTypedArray(this.dtype, await this.bytes(options), this.length);
+  }
+
+  /** The elements as 32-bit floats, rounded to nearest even where F32 cannot hold them; C64 gives two an element. */
+  async toFloat32(options?: ReadOptions): Promise<Float32Array> {
+    return toFloat32(this.dtype, await this.bytes(options), this.length);
+  }
+
+  /**
+   * The bytes in order, in pieces that fit `buffer` and are only valid until the next one is asked for. Memory stays
+   * at one buffer, whatever the tensor's size.
+   */
+  chunks(buffer: Uint8Array, options?: ReadOptions): AsyncIterable<Uint8Array> {
+    return chunksOf(this.view, buffer, options);
+  }
+
+  async #named<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof SafetensorsError) || error.details.tensor !== undefined) throw error;
+      const details = { ...error.details, tensor: this.name, cause: error.cause ?? error };
+      throw new SafetensorsError(error.code, `${error.reason} (reading tensor ${quote(this.name)})`, details);
+    }
+  }
+}

@@ -1,0 +1,356 @@
+import { SafetensorsError } from "../errors.ts";
+import { MAX_JSON_DEPTH } from "../limits.ts";
+import { firstInvalidUtf8 } from "./utf8.ts";
+
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/** Drawn once per process, so that nobody can prepare names that all fall into one slot of the table of names. */
+const HASH_SEED = (Math.random() * 2 ** 32) | 0;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** One step of the seeded string hash; the high bits are folded back so that they matter to the next step. */
+function hashStep(hash: number, word: number): number {
+  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
+  return mixed ^ (mixed >>> 15);
+}
+
+/** The hash that `JsonCursor.string` computes for a string with these UTF-8 bytes. */
+export function hashBytes(bytes: Uint8Array): number {
+  const cursor = new JsonCursor(bytes);
+  cursor.hashRange(0, bytes.length);
+  return cursor.stringHash;
+}
+
+/**
+ * Walks over the bytes of a JSON text without building anything. JSON.parse cannot be used on headers: it hides
+ * duplicate keys, rounds integers above 2^53 and takes `1e2` for an integer.
+ *
+ * Errors are `INVALID_JSON` for what is not JSON and `INVALID_HEADER` for JSON of another kind than asked for.
+ */
+export class JsonCursor {
+  readonly bytes: Uint8Array;
+  at = 0;
+  /** Range of the last string, without its quotes, escapes as written. */
+  stringStart = 0;
+  stringEnd = 0;
+  /** Whether the last string has escapes; `stringHash` is then not of the decoded string. */
+  stringEscaped = false;
+  stringHash = 0;
+  /** Whether all strings so far are ASCII. */
+  ascii = true;
+  readonly #words: DataView;
+  readonly #hasEscapes: boolean;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.#words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#hasEscapes = bytes.includes(BACKSLASH);
+  }
+
+  /** Skips white space and returns the byte there, or -1 at the end. */
+  peek(): number {
+    const { bytes } = this;
+    for (let { at } = this; at < bytes.length; at++) {
+      const byte = bytes[at]!;
+      if (byte > SPACE || (byte !== SPACE && byte !== LF && byte !== CR && byte !== TAB)) {
+        this.at = at;
+        return byte;
+      }
+    }
+    this.at = bytes.length;
+    return -1;
+  }
+
+  /** Steps over `byte` if it comes next. */
+  accept(byte: number): boolean {
+    if (this.peek() !== byte) return false;
+    this.at++;
+    return true;
+  }
+
+  beginObject(what: string): void {
+    if (!this.accept(OPEN_BRACE)) this.mismatch(`${what} to be an object`);
+  }
+
+  beginArray(what: string): void {
+    if (!this.accept(OPEN_BRACKET)) this.mismatch(`${what} to be an array`);
+  }
+
+  /** In an object: steps to the next key, which becomes the last string, and over its colon; false at the end. */
+  nextKey(first: boolean): boolean {
+    if (this.accept(CLOSE_BRACE)) return false;
+    if (!first && !this.accept(COMMA)) this.malformed("',' or '}'");
+    if (this.peek() !== QUOTE) this.malformed("a key in double quotes");
+    this.string();
+    if (!this.accept(COLON)) this.malformed("':'");
+    return true;
+  }
+
+  /** In an array: steps to the next item; false at the end. */
+  nextItem(first: boolean): boolean {
+    if (this.accept(CLOSE_BRACKET)) {
+      return false;
+    }
+    if (!first && !this.accept(COMMA)) this.malformed("',' or ']'");
+    return true;
+  }
+
+  /** Steps over a string and notes its range and hash. */
+  string(what = "a string"): void {
+    if (!this.accept(QUOTE)) this.mismatch(what);
+    const start = this.at;
+    this.stringStart = start;
+    let end = this.bytes.indexOf(QUOTE, start);
+    this.stringEscaped = this.#hasEscapes && this.bytes.subarray(start, end).includes(BACKSLASH);
+    if (this.stringEscaped) end = this.#endOfEscaped(start);
+    if (end < 0) {
+      this.at = this.bytes.length;
+      this.malformed("the end of a string");
+    }
+    if (!this.hashRange(start, end)) {
+      this.at = this.bytes.findIndex((byte, index) => index >= start && byte < SPACE);
+      this.malformed("no control character in a string");
+    }
+    this.stringEnd = end;
+    this.at = end + 1;
+  }
+
+  /**
+   * Hashes the bytes from `start` to `end` into `stringHash`, four at a time: headers are mostly names, and this is
+   * where reading one spends its time. Notes non-ASCII bytes; returns false if there is a control character.
+   */
+  hashRange(start: number, end: number): boolean {
+    let at = start;
+    let hash = HASH_SEED;
+    let seen = 0;
+    let control = 0;
+    for (; at + 4 <= end; at += 4) {
+      const word = this.#words.getInt32(at, true);
+      seen |= word;
+      // Sets the top bit of every byte below 0x20 (and may do so above one); see Warren, Hacker's Delight, 6-1.
+      control |= (word - 0x20202020) & ~word;
+      hash = hashStep(hash, word);
+    }
+    for (; at < end; at++) {
+      const byte = this.bytes[at]!;
+      seen |= byte;
+      control |= (byte - 0x20) & ~byte;
+      hash = hashStep(hash, byte);
+    }
+    this.stringHash = hash;
+    if (seen & 0x80808080) this.ascii = false;
+    return (control & 0x80808080) === 0 || !this.#hasControl(start, end);
+  }
+
+  #hasControl(start: number, end: number): boolean {
+    for (let at = start; at < end; at++) if (this.bytes[at]! < SPACE) return true;
+    return false;
+  }
+
+  /** Whether the last string is `text`, which is ASCII. */
+  is(text: string): boolean {
+    if (this.stringEscaped) return this.text() === text;
+    if (this.stringEnd - this.stringStart !== text.length) return false;
+    for (let i = 0; i < text.length; i++) {
+      if (this.bytes[this.stringStart + i] !== text.charCodeAt(i)) return false;
+    }
+    return true;
+  }
+
+  /** The last string, decoded. */
+  text(): string {
+    return this.textOf(this.stringStart, this.stringEnd);
+  }
+
+  /** The string between two places inside quotes, decoded. */
+  textOf(start: number, end: number): string {
+    const bytes = this.bytes.subarray(start, end);
+    let text: string;
+    try {
+      text = utf8.decode(bytes);
+    } catch {
+      this.checkUtf8();
+      throw new Error("unreachable: the decoder and the check disagree on UTF-8");
+    }
+    // The cursor has checked every escape, so JSON.parse gives just what was written.
+    return text.includes("\\") ? (JSON.parse(`"${text}"`) as string) : text;
+  }
+
+  /** Throws `INVALID_UTF8` unless the whole text is valid UTF-8. Outside strings the cursor takes only ASCII. */
+  checkUtf8(): void {
+    const at = this.ascii ? -1 : firstInvalidUtf8(this.bytes);
+    if (at >= 0)
+      throw new SafetensorsError("INVALID_UTF8", `byte ${at} of the JSON is not valid UTF-8`, { at });
+  }
+
+  /** A whole number from 0 to 2^64 - 1 in plain digits. Above 2^53 - 1 the result is the nearest double. */
+  integer(what: string): number {
+    const first = this.peek();
+    const start = this.at;
+    const { bytes } = this;
+    let value = 0;
+    let at = start;
+    for (; at < bytes.length; at++) {
+      const digit = bytes[at]! - ZERO;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
+    }
+    const after = bytes[at];
+    const plain = at > start && after !== 0x2e && after !== 0x65 && after !== 0x45;
+    if (!plain || (first === ZERO && at > start + 1))
+      this.mismatch(`${what} to be a whole number in plain digits`);
+    if (value > Number.MAX_SAFE_INTEGER) {
+      // Twenty digits hold every 64-bit number; longer ones are refused before BigInt, which is slow on them.
+      const exact = at - start > 20 ? 2n ** 64n : BigInt(asciiText(bytes, start, at));
+      if (exact >= 2n ** 64n) this.mismatch(`${what} to be below 2^64`);
+      value = Number(exact);
+    }
+    this.at = at;
+    return value;
+  }
+
+  /** Steps over `null` if it comes next. */
+  acceptNull(): boolean {
+    if (this.peek() !== 0x6e) return false;
+    this.#word("null");
+    return true;
+  }
+
+  /** Steps over any value, `depth` levels below the top. */
+  skipValue(depth: number): void {
+    const byte = this.peek();
+    if (byte === QUOTE) return this.string();
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      if (depth >= MAX_JSON_DEPTH) this.malformed(`at most ${MAX_JSON_DEPTH} levels of nesting`);
+      this.at++;
+      if (byte === OPEN_BRACE) {
+        for (let first = true; this.nextKey(first); first = false) this.skipValue(depth + 1);
+      } else {
+        for (let first = true; this.nextItem(first); first = false) this.skipValue(depth + 1);
+      }
+      return;
+    }
+    if (byte === MINUS || (byte >= ZERO && byte <= NINE)) return this.#number();
+    if (byte === 0x74) return this.#word("true");
+    if (byte === 0x66) return this.#word("false");
+    if (byte === 0x6e) return this.#word("null");
+    this.malformed("a value");
+  }
+
+  /** Throws `INVALID_JSON`. */
+  malformed(expected: string): never {
+    throw new SafetensorsError(
+      "INVALID_JSON",
+      `expected ${expected} at byte ${this.at} of the JSON, ${this.#found()}`,
+      {
+        at: this.at,
+      },
+    );
+  }
+
+  /** Throws `INVALID_HEADER`. */
+  mismatch(expected: string): never {
+    this.peek();
+    throw new SafetensorsError(
+      "INVALID_HEADER",
+      `expected ${expected} at byte ${this.at} of the JSON, ${this.#found()}`,
+      {
+        at: this.at,
+      },
+    );
+  }
+
+  #found(): string {
+    if (this.at >= this.bytes.length) return "but it ends there";
+    const byte = this.bytes[this.at]!;
+    const shown =
+      byte > SPACE && byte < 0x7f
+        ? `'${String.fromCharCode(byte)}'`
+        : `byte 0x${byte.toString(16).padStart(2, "0")}`;
+    return `found ${shown}`;
+  }
+
+  /** Place of the closing quote of a string with escapes, which are checked; -1 if there is none. */
+  #endOfEscaped(start: number): number {
+    const { bytes } = this;
+    let at = start;
+    while (at < bytes.length && bytes[at] !== QUOTE)
+      at = bytes[at] === BACKSLASH ? this.#escape(at) + 1 : at + 1;
+    return at < bytes.length ? at : -1;
+  }
+
+  /** Checks the escape that starts at `at`; returns the place of its last byte. */
+  #escape(at: number): number {
+    this.at = at;
+    const kind = this.bytes[at + 1];
+    if (kind !== 0x75) {
+      // One of " \ / b f n r t
+      if (kind === undefined || !'"\\/bfnrt'.includes(String.fromCharCode(kind)))
+        this.malformed("a known escape");
+      return at + 1;
+    }
+    const unit = this.#hexUnit(at);
+    if (unit < 0xd800 || unit > 0xdfff) return at + 5;
+    const low = unit < 0xdc00 && this.bytes[at + 6] === BACKSLASH ? this.#hexUnit(at + 6) : 0;
+    if (low < 0xdc00 || low > 0xdfff) this.malformed("no lone surrogate");
+    return at + 11;
+  }
+
+  /** Value of the `\uXXXX` escape at `at`. */
+  #hexUnit(at: number): number {
+    const digits =
+      this.bytes[at + 1] === 0x75 ? asciiText(this.bytes, at + 2, Math.min(at + 6, this.bytes.length)) : "";
+    if (!/^[0-9a-fA-F]{4}$/.test(digits)) this.malformed("four hexadecimal digits after \\u");
+    return Number.parseInt(digits, 16);
+  }
+
+  #number(): void {
+    const start = this.at;
+    const { bytes } = this;
+    let at = start;
+    while (at < bytes.length && isNumberByte(bytes[at]!)) at++;
+    // JSON's grammar for numbers; what passes but exceeds a double is refused, as the reference does.
+    const text = asciiText(bytes, start, at);
+    if (!/^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text)) this.malformed("a number");
+    if (!Number.isFinite(Number(text))) this.malformed("a number within the range of a double");
+    this.at = at;
+  }
+
+  #word(word: string): void {
+    if (asciiText(this.bytes, this.at, Math.min(this.at + word.length, this.bytes.length)) !== word)
+      this.malformed(word);
+    this.at += word.length;
+  }
+}
+
+function isNumberByte(byte: number): boolean {
+  return (
+    (byte >= ZERO && byte <= NINE) ||
+    byte === MINUS ||
+    byte === 0x2b ||
+    byte === 0x2e ||
+    byte === 0x65 ||
+    byte === 0x45
+  );
+}
+
+function asciiText(bytes: Uint8Array, start: number, end: number): string {
+  let text = "";
+  for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i]!);
+  return text;
+}

@@ -1,0 +1,31 @@
+export { Checkpoint, type CheckpointParts, type TensorIndex } from "./checkpoint/checkpoint.ts";
+export { type FormatReader, type OpenInput, type OpenOptions, open } from "./checkpoint/open.ts";
+export { openSafetensors, readHeader, type SafetensorsOptions } from "./checkpoint/safetensors.ts";
+export { parseShardIndex, type ShardIndex } from "./checkpoint/shard-index.ts";
+export { joinShards } from "./checkpoint/sharded.ts";
+export { TensorHandle } from "./checkpoint/tensor.ts";
+export { decodeElement, toFloat32 } from "./dtype/decode.ts";
+export {
+  DTYPE_ORDER,
+  DTYPES,
+  type Dtype,
+  type DtypeArrays,
+  type DtypeInfo,
+  type DtypeKind,
+  elementCount,
+  isDtype,
+} from "./dtype/dtype.ts";
+export { type ErrorCode, type ErrorDetails, SafetensorsError } from "./errors.ts";
+export { type Diagnosis, diagnose, type FileKind } from "./format/diagnose.ts";
+export {
+  type EncodedHeader,
+  encodeHeader,
+  type HeaderOptions,
+  type TensorSpec,
+} from "./format/encode.ts";
+export { Header, parseHeader, readHeaderLength, type TensorInfo } from "./format/header.ts";
+export type { ReadMode } from "./format/mode.ts";
+export { fromBlob } from "./source/blob.ts";
+export { fromBytes } from "./source/memory.ts";
+export type { ByteSource, ReadOptions } from "./source/source.ts";
+export { contiguousStrides, isContiguous, type StridedView } from "./view/view.ts";

@@ -1,0 +1,5 @@
+export { fileSink } from "./file-sink.ts";
+export { type FileOptions, FileSource, openFile } from "./file-source.ts";
+export { type CheckpointFiles, locateCheckpoint, type WeightsFormat } from "./locate.ts";
+export { openPath, openWeights, type PathOptions } from "./open-path.ts";
+export { saveFile } from "./save-file.ts";

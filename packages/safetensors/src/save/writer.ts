@@ -1,0 +1,80 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import { encodeHeader, type HeaderOptions, type TensorSpec } from "../format/encode.ts";
+import type { TensorInfo } from "../format/header.ts";
+import type { Sink } from "./sink.ts";
+
+/** The bytes of a tensor in order, in one piece or many. */
+export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/**
+ * Writes a safetensors file as a stream: names, dtypes and shapes first, then the bytes of each tensor in the order of
+ * `tensors`. It holds no data, so that memory does not grow with the file.
+ *
+ * The caller ends with `finish` or `abort`; after an error only `abort` is left.
+ */
+export class SafetensorsWriter {
+  /** The tensors in the order in which their data must come. */
+  readonly tensors: readonly TensorInfo[];
+  readonly #sink: Sink;
+  #next = 0;
+
+  private constructor(sink: Sink, tensors: readonly TensorInfo[]) {
+    this.#sink = sink;
+    this.tensors = tensors;
+  }
+
+  /** Begins a file by writing its header. Throws what `encodeHeader` throws, and leaves the sink to the caller then. */
+  static async begin(
+    sink: Sink,
+    specs: Iterable<readonly [name: string, spec: TensorSpec]>,
+    options?: HeaderOptions,
+  ): Promise<SafetensorsWriter> {
+    const header = encodeHeader(specs, options);
+    await sink.write(header.bytes);
+    return new SafetensorsWriter(sink, header.tensors);
+  }
+
+  /**
+   * Writes the next tensor.
+   *
+   * @throws `WRONG_ORDER` if another tensor is due, `SIZE_MISMATCH` if the bytes do not fill what was declared.
+   */
+  async write(name: string, chunks: Chunks): Promise<void> {
+    const due = this.tensors[this.#next];
+    if (due?.name !== name) {
+      const expected = due ? `tensor ${quote(due.name)} is due` : "all tensors have been written";
+      throw new SafetensorsError("WRONG_ORDER", `tensor ${quote(name)} was given, but ${expected}`, {
+        tensor: name,
+      });
+    }
+    const size = due.dataOffsets[1] - due.dataOffsets[0];
+    let written = 0;
+    for await (const chunk of chunks) {
+      written += chunk.length;
+      if (written > size) break;
+      const wait = this.#sink.write(chunk);
+      if (wait) await wait;
+    }
+    if (written !== size) {
+      const amount = written > size ? "more" : `only ${written}`;
+      const text = `tensor ${quote(name)} was declared with ${size} bytes, but ${amount} came`;
+      throw new SafetensorsError("SIZE_MISMATCH", text, { tensor: name });
+    }
+    this.#next++;
+  }
+
+  /** Ends the file; it is complete and in its place when this returns. */
+  async finish(): Promise<void> {
+    const due = this.tensors[this.#next];
+    if (due)
+      throw new SafetensorsError("WRONG_ORDER", `the data of tensor ${quote(due.name)} is missing`, {
+        tensor: due.name,
+      });
+    await this.#sink.commit();
+  }
+
+  /** Gives the file up: the sink leaves no trace of it. */
+  async abort(): Promise<void> {
+    await this.#sink.abort();
+  }
+}

@@ -1,0 +1,89 @@
+import { quote } from "../errors.ts";
+import type { ByteSource } from "../source/source.ts";
+import { type Directory, readDirectory } from "./directory.ts";
+import { invalidArchive } from "./fields.ts";
+import { LocalHeaders } from "./local.ts";
+
+/** A member as the central directory describes it. */
+export interface ZipEntry {
+  readonly name: string;
+  /** 0: stored as it is. 8: deflated. */
+  readonly method: number;
+  readonly flags: number;
+  readonly crc32: number;
+  readonly compressedSize: number;
+  readonly size: number;
+  readonly headerOffset: number;
+  /** Row of the central directory. */
+  readonly row: number;
+}
+
+/**
+ * A ZIP archive of which every reader sees the same members.
+ *
+ * Opening it reads the end and the central directory only. The headers in front of the members are read, and checked
+ * against the directory, when the place of a member's data is asked for.
+ */
+export class ZipArchive {
+  readonly source: ByteSource;
+  readonly #directory: Directory;
+  readonly #rows = new Map<string, number>();
+  readonly #local: LocalHeaders;
+
+  constructor(source: ByteSource, directory: Directory) {
+    this.source = source;
+    this.#directory = directory;
+    for (const [row, name] of directory.names.entries()) {
+      if (this.#rows.has(name)) throw invalidArchive(`two members are named ${quote(name)}`);
+      this.#rows.set(name, row);
+    }
+    this.#local = new LocalHeaders(source, directory);
+  }
+
+  /** Number of members. */
+  get size(): number {
+    return this.#directory.names.length;
+  }
+
+  /** The names, in the order of the central directory. */
+  names(): readonly string[] {
+    return this.#directory.names;
+  }
+
+  find(name: string): ZipEntry | undefined {
+    const row = this.#rows.get(name);
+    if (row === undefined) return undefined;
+    const directory = this.#directory;
+    return {
+      name,
+      method: directory.methods[row]!,
+      flags: directory.flags[row]!,
+      crc32: directory.crc32s[row]!,
+      compressedSize: directory.compressedSizes[row]!,
+      size: directory.sizes[row]!,
+      headerOffset: directory.headerOffsets[row]!,
+      row,
+    };
+  }
+
+  /** Where the data of a member begins. Reads its local header. */
+  dataOffset(entry: ZipEntry): Promise<number> {
+    return this.#local.locate(entry.row);
+  }
+
+  /**
+   * Where the data of every member begins, by row. Reads all local headers, near ones together; after it, the members
+   * are known to fill the file from its start to the directory, without a gap in which anything could hide.
+   */
+  dataOffsets(): Promise<Float64Array> {
+    return this.#local.locateAll();
+  }
+}
+
+/**
+ * Opens a ZIP archive, with the ZIP64 extensions, and refuses every one in which two readers could see different
+ * members (`INVALID_ARCHIVE`): see end.ts, directory.ts and local.ts for the rules.
+ */
+export async function openZip(source: ByteSource): Promise<ZipArchive> {
+  return new ZipArchive(source, await readDirectory(source));
+}

@@ -1,0 +1,151 @@
+import { quote } from "../errors.ts";
+import { readInto } from "../source/read-into.ts";
+import type { ByteSource } from "../source/source.ts";
+import type { Directory } from "./directory.ts";
+import { DATA_DESCRIPTOR, invalidArchive, uint64 } from "./fields.ts";
+
+const HEADER = 0x04034b50;
+const HEADER_BYTES = 30;
+
+/** The ZIP64 field of a local header: id 1, 16 bytes, both sizes. It must come first among the extra fields. */
+const ZIP64_FIELD = 0x00100001;
+const ZIP64_FIELD_BYTES = 20;
+
+/** Bytes of a data descriptor: with or without signature, with 32- or 64-bit sizes. */
+const DESCRIPTOR_BYTES = [12, 16, 20, 24];
+
+/** Headers nearer to each other than this are read together: a read costs more than these bytes. */
+const NEAR_BYTES = 1 << 15;
+const WINDOW_BYTES = 1 << 20;
+
+/** Reads in flight at once, for sources that take their time. */
+const CONCURRENT_READS = 8;
+
+/** The headers in front of the members (APPNOTE 4.3.7): read when needed, checked against the directory. */
+export class LocalHeaders {
+  readonly #source: ByteSource;
+  readonly #directory: Directory;
+  /** Rows in the order of the file. */
+  readonly #order: Uint32Array;
+  /** For each row, where the next member begins; for the last one, the directory. */
+  readonly #nextOffsets: Float64Array;
+
+  /** Checks what the directory alone can tell: the first member begins the file, and none overlaps the next. */
+  constructor(source: ByteSource, directory: Directory) {
+    const { headerOffsets, nameLengths, compressedSizes } = directory;
+    const count = headerOffsets.length;
+    this.#source = source;
+    this.#directory = directory;
+    this.#order = Uint32Array.from({ length: count }, (_, row) => row);
+    this.#order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
+    this.#nextOffsets = new Float64Array(count);
+    let next = directory.offset;
+    for (let place = count - 1; place >= 0; place--) {
+      const row = this.#order[place]!;
+      if (headerOffsets[row]! + HEADER_BYTES + nameLengths[row]! + compressedSizes[row]! > next) {
+        throw invalidArchive(`${quote(directory.names[row]!)} overlaps what follows it`, headerOffsets[row]);
+      }
+      this.#nextOffsets[row] = next;
+      next = headerOffsets[row]!;
+    }
+    if (next !== 0) throw invalidArchive(`${next} bytes lie before the first member`);
+  }
+
+  /** Reads and checks one header; gives the place of the data behind it. */
+  async locate(row: number): Promise<number> {
+    const header = new Uint8Array(this.#readLength(row));
+    await readInto(this.#source, this.#directory.headerOffsets[row]!, header);
+    return this.#dataOffset(row, header);
+  }
+
+  /** The same for all members, by row. */
+  async locateAll(): Promise<Float64Array> {
+    const offsets = new Float64Array(this.#order.length);
+    const windows = this.#windows();
+    const work = async () => {
+      for (let window = windows.pop(); window; window = windows.pop()) {
+        const bytes = new Uint8Array(window.length);
+        const waiting = readInto(this.#source, window.start, bytes);
+        if (waiting) await waiting;
+        for (const row of window.rows) {
+          const at = this.#directory.headerOffsets[row]! - window.start;
+          offsets[row] = this.#dataOffset(row, bytes.subarray(at, at + this.#readLength(row)));
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: CONCURRENT_READS }, work));
+    return offsets;
+  }
+
+  /** Bytes to read of a header: the fixed part, the name, and a ZIP64 field, which the directory's bytes leave room for. */
+  #readLength(row: number): number {
+    return HEADER_BYTES + this.#directory.nameLengths[row]! + ZIP64_FIELD_BYTES;
+  }
+
+  /** Headers grouped into reads, the last of the file first. */
+  #windows(): { start: number; length: number; rows: Uint32Array }[] {
+    const { headerOffsets } = this.#directory;
+    const windows = [];
+    for (let last = this.#order.length - 1, first = last; first >= 0; last = --first) {
+      const end = headerOffsets[this.#order[last]!]! + this.#readLength(this.#order[last]!);
+      while (first > 0) {
+        const before = headerOffsets[this.#order[first - 1]!]!;
+        if (headerOffsets[this.#order[first]!]! - before > NEAR_BYTES || end - before > WINDOW_BYTES) break;
+        first--;
+      }
+      const start = headerOffsets[this.#order[first]!]!;
+      windows.push({ start, length: end - start, rows: this.#order.subarray(first, last + 1) });
+    }
+    return windows;
+  }
+
+  /** Checks a header against its entry in the directory, and that the member ends where the next one begins. */
+  #dataOffset(row: number, header: Uint8Array): number {
+    const { names, nameLengths, flags, methods, headerOffsets, compressedSizes } = this.#directory;
+    const view = new DataView(header.buffer, header.byteOffset, header.length);
+    const refuse = (reason: string) =>
+      invalidArchive(`the local header of ${quote(names[row]!)} ${reason}`, headerOffsets[row]);
+    if (view.getUint32(0, true) !== HEADER) throw refuse("is not one");
+    if (view.getUint16(6, true) !== flags[row]) throw refuse("has other flags than the directory");
+    if (view.getUint16(8, true) !== methods[row]) throw refuse("has another method than the directory");
+    const name = header.subarray(HEADER_BYTES, HEADER_BYTES + nameLengths[row]!);
+    if (view.getUint16(26, true) !== name.length || !isText(name, names[row]!)) {
+      throw refuse("has another name than the directory");
+    }
+    if (!this.#sizesAgree(row, view)) throw refuse("has other sizes or another CRC than the directory");
+
+    const dataOffset = headerOffsets[row]! + HEADER_BYTES + name.length + view.getUint16(28, true);
+    const gap = this.#nextOffsets[row]! - dataOffset - compressedSizes[row]!;
+    const described = (flags[row]! & DATA_DESCRIPTOR) !== 0;
+    if (described ? !DESCRIPTOR_BYTES.includes(gap) : gap !== 0) {
+      throw refuse(`leaves ${gap} bytes between its data and what follows`);
+    }
+    return dataOffset;
+  }
+
+  /** Whether sizes and CRC are those of the directory; with a data descriptor they may also be left open. */
+  #sizesAgree(row: number, header: DataView): boolean {
+    const { flags, nameLengths, crc32s, compressedSizes, sizes } = this.#directory;
+    const open = (flags[row]! & DATA_DESCRIPTOR) !== 0;
+    const field = HEADER_BYTES + nameLengths[row]!;
+    const wide =
+      header.getUint32(field, true) === ZIP64_FIELD && header.getUint16(28, true) >= ZIP64_FIELD_BYTES;
+    const value = (at: number, wideAt: number) => {
+      const narrow = header.getUint32(at, true);
+      return narrow === 0xffffffff && wide ? uint64(header, wideAt) : narrow;
+    };
+    const agrees = (found: number, expected: number) => found === expected || (open && found === 0);
+    return (
+      agrees(header.getUint32(14, true), crc32s[row]!) &&
+      agrees(value(18, field + 12), compressedSizes[row]!) &&
+      agrees(value(22, field + 4), sizes[row]!)
+    );
+  }
+}
+
+const utf8 = new TextEncoder();
+
+function isText(bytes: Uint8Array, text: string): boolean {
+  const expected = utf8.encode(text);
+  return bytes.length === expected.length && bytes.every((byte, index) => byte === expected[index]);
+}
