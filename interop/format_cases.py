@@ -128,14 +128,14 @@ def element_count(shape):
 
 def written(tensors, metadata):
     """Length and header of the file that the reference writes for tensors of zeros."""
-    zeros, specs = ctypes.create_string_buffer(4096), {}
+    sizes = {name: element_count(shape) * DTYPES[dtype][1] // 8 for name, dtype, shape in tensors}
+    zeros = ctypes.create_string_buffer(max(sizes.values(), default=0) + 1)
+    specs = {}
     for name, dtype, shape in tensors:
-        python_name, bits = DTYPES[dtype]
         # Of F4 a TensorSpec is told the bytes of the last dimension.
         told = [*shape[:-1], shape[-1] // 2] if dtype == "F4" else shape
-        size = element_count(shape) * bits // 8
         pointer = ctypes.addressof(zeros)
-        specs[name] = TensorSpec(dtype=python_name, shape=told, data_ptr=pointer, data_len=size)
+        specs[name] = TensorSpec(dtype=DTYPES[dtype][0], shape=told, data_ptr=pointer, data_len=sizes[name])
     data = safetensors.serialize(specs, metadata)
     return data[: 8 + int.from_bytes(data[:8], "little")]
 

@@ -97,6 +97,11 @@ export const DTYPES: { readonly [D in Dtype]: DtypeInfo } = {
 /** The dtypes in the reference's order: a dtype's place here is its rank when a file is written. */
 export const DTYPE_ORDER: readonly Dtype[] = Object.keys(DTYPES) as Dtype[];
 
+/** Place of each dtype in `DTYPE_ORDER`. */
+export const DTYPE_INDEX: ReadonlyMap<string, number> = new Map(
+  DTYPE_ORDER.map((name, index) => [name, index]),
+);
+
 /** Whether `name` is the name of a dtype. Case matters. */
 export function isDtype(name: string): name is Dtype {
   return Object.hasOwn(DTYPES, name);

@@ -1,4 +1,4 @@
-import { DTYPE_ORDER, DTYPES, type Dtype } from "../dtype/dtype.ts";
+import { DTYPE_INDEX, DTYPES, type Dtype } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
 import { LENGTH_BYTES, type TensorInfo } from "./header.ts";
@@ -87,8 +87,9 @@ function sortTensors(tensors: Iterable<NamedSpec>): NamedSpec[] {
     seen.add(name);
     sorted.push(tensor);
   }
-  const rank = new Map(DTYPE_ORDER.map((dtype, index) => [dtype, index]));
-  return sorted.sort(([a, x], [b, y]) => rank.get(y.dtype)! - rank.get(x.dtype)! || compareUtf8(a, b));
+  return sorted.sort(
+    ([a, x], [b, y]) => DTYPE_INDEX.get(y.dtype)! - DTYPE_INDEX.get(x.dtype)! || compareUtf8(a, b),
+  );
 }
 
 function placeTensors(sorted: readonly NamedSpec[]): TensorInfo[] {

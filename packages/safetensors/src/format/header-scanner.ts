@@ -1,6 +1,7 @@
-import { DTYPE_ORDER, DTYPES } from "../dtype/dtype.ts";
+import { DTYPE_INDEX, DTYPE_ORDER } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
-import { hashBytes, JsonCursor } from "./json-cursor.ts";
+import { CanonicalScanner } from "./canonical-scanner.ts";
+import { JsonCursor } from "./json-cursor.ts";
 import type { ReadMode } from "./mode.ts";
 import { TensorTable } from "./tensor-table.ts";
 
@@ -9,10 +10,6 @@ const OPEN_BRACE = 0x7b;
 const TWO_TO_64 = 2n ** 64n;
 
 const encoder = new TextEncoder();
-
-const DTYPE_BY_HASH: ReadonlyMap<number, number> = new Map(
-  DTYPE_ORDER.map((name, index) => [hashBytes(encoder.encode(name)), index]),
-);
 
 /** Bits of `#fields`: which fields of the entry have been seen. */
 const HAS_DTYPE = 1;
@@ -48,18 +45,27 @@ export class HeaderScanner {
   /** Reads the whole header; false if (in lenient mode) it had to stop before the end. */
   scan(): boolean {
     try {
-      const cursor = this.#cursor;
-      cursor.beginObject("the header");
-      for (let first = true; cursor.nextKey(first); first = false) this.#member();
-      if (cursor.peek() !== -1) cursor.malformed("nothing but white space after the header");
-      cursor.checkUtf8();
-      if (!cursor.ascii) this.table.plainNames = false;
+      this.#readMembers();
+      this.#indexNames();
       return true;
     } catch (error) {
       if (this.#mode !== "lenient" || !(error instanceof SafetensorsError)) throw error;
       this.problems.push(error);
       return false;
     }
+  }
+
+  #readMembers(): void {
+    const cursor = this.#cursor;
+    const canonical = new CanonicalScanner(this.table);
+    cursor.beginObject("the header");
+    for (let first = true; ; first = false) {
+      const known = this.table.count;
+      cursor.at = canonical.scan(cursor.at, first);
+      if (!cursor.nextKey(first && this.table.count === known)) break;
+      this.#member();
+    }
+    if (cursor.peek() !== -1) cursor.malformed("nothing but white space after the header");
   }
 
   /** One member of the header object; its key is the cursor's last string. */
@@ -69,12 +75,17 @@ export class HeaderScanner {
     try {
       if (cursor.is("__metadata__")) return this.#readMetadata(stringStart);
       const decoded = cursor.stringEscaped ? encoder.encode(cursor.text()) : undefined;
-      const hash = decoded ? hashBytes(decoded) : cursor.stringHash;
       this.#readEntry();
-      const known = this.table.count;
-      const number = this.table.intern(stringStart, stringEnd, decoded, hash);
-      if (number < known) this.#duplicate(number, stringStart, stringEnd);
-      this.#store(number);
+      this.table.add(
+        stringStart,
+        stringEnd,
+        this.#dtype,
+        this.#shapeAt,
+        this.#elements,
+        this.#begin,
+        this.#end,
+      );
+      if (decoded) this.table.setDecodedName(decoded);
     } catch (error) {
       const entryIsJson = error instanceof SafetensorsError && !/JSON|UTF8/.test(error.code);
       if (this.#mode !== "lenient" || !entryIsJson) throw error;
@@ -82,6 +93,21 @@ export class HeaderScanner {
       cursor.at = at;
       cursor.skipValue(1);
     }
+  }
+
+  #indexNames(): void {
+    const cursor = this.#cursor;
+    const { table } = this;
+    const names = table.indexNames((row, earlier) => {
+      const name = table.name(row);
+      const places = `bytes ${table.nameStart[earlier]} and ${table.nameStart[row]}`;
+      const text = `tensor ${quote(name)} appears twice in the header (${places})`;
+      this.#tolerate("DUPLICATE_NAME", text, table.nameStart[row]!, name);
+    });
+    if (names.controlAt >= 0) cursor.controlCharacter(names.controlAt);
+    cursor.ascii &&= names.ascii;
+    cursor.checkUtf8();
+    if (!cursor.ascii) table.plainNames = false;
   }
 
   #readMetadata(keyAt: number): void {
@@ -162,19 +188,17 @@ export class HeaderScanner {
     } else {
       cursor.string("the dtype to be a string");
     }
-    const guess = DTYPE_BY_HASH.get(cursor.stringHash);
-    this.#dtype = guess !== undefined && cursor.is(DTYPE_ORDER[guess]!) ? guess : this.#findDtype();
+    const dtype = DTYPE_INDEX.get(cursor.text());
+    if (dtype === undefined) {
+      throw new SafetensorsError(
+        "UNKNOWN_DTYPE",
+        `${quote(cursor.text())} at byte ${cursor.stringStart} is not one of ${DTYPE_ORDER.join(", ")}`,
+        { at: cursor.stringStart },
+      );
+    }
+    this.#dtype = dtype;
     if (asObject && (!cursor.acceptNull() || cursor.nextKey(false)))
       cursor.mismatch("the dtype to be one name with null");
-  }
-
-  /** The slow way: for names with escapes, which are legal though nobody writes them, and for unknown names. */
-  #findDtype(): number {
-    const cursor = this.#cursor;
-    const index = DTYPE_ORDER.findIndex((name) => cursor.is(name));
-    if (index >= 0) return index;
-    const problem = `${quote(cursor.text())} at byte ${cursor.stringStart} is not one of ${DTYPE_ORDER.join(", ")}`;
-    throw new SafetensorsError("UNKNOWN_DTYPE", problem, { at: cursor.stringStart });
   }
 
   #readShape(): void {
@@ -207,17 +231,6 @@ export class HeaderScanner {
     if (cursor.nextItem(false)) cursor.mismatch("data_offsets to have two numbers");
   }
 
-  #store(number: number): void {
-    const { table } = this;
-    const bits = DTYPES[DTYPE_ORDER[this.#dtype]!].bits;
-    table.dtype[number] = this.#dtype;
-    table.shapeAt[number] = this.#shapeAt;
-    table.begin[number] = this.#begin;
-    table.end[number] = this.#end;
-    table.byteSize[number] =
-      this.#elements * bits >= 2 ** 64 ? Number.POSITIVE_INFINITY : (this.#elements * bits) / 8;
-  }
-
   #mark(field: number, name: string): void {
     if (this.#fields & field) {
       throw new SafetensorsError(
@@ -229,17 +242,6 @@ export class HeaderScanner {
       );
     }
     this.#fields |= field;
-  }
-
-  #duplicate(number: number, nameStart: number, nameEnd: number): void {
-    const name = this.#cursor.textOf(nameStart, nameEnd);
-    const places = `bytes ${this.table.nameStart[number]} and ${nameStart}`;
-    this.#tolerate(
-      "DUPLICATE_NAME",
-      `tensor ${quote(name)} appears twice in the header (${places})`,
-      nameStart,
-      name,
-    );
   }
 
   /** What the reference lets pass: an error in strict mode, a remark in lenient mode, nothing in compat mode. */

@@ -39,7 +39,7 @@ export class Header {
 
   /** Number of tensors. */
   get size(): number {
-    return this.#table.count;
+    return this.#order.length;
   }
 
   /** The names, in the order of the data. */

@@ -18,23 +18,7 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Drawn once per process, so that nobody can prepare names that all fall into one slot of the table of names. */
-const HASH_SEED = (Math.random() * 2 ** 32) | 0;
-
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** One step of the seeded string hash; the high bits are folded back so that they matter to the next step. */
-function hashStep(hash: number, word: number): number {
-  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
-  return mixed ^ (mixed >>> 15);
-}
-
-/** The hash that `JsonCursor.string` computes for a string with these UTF-8 bytes. */
-export function hashBytes(bytes: Uint8Array): number {
-  const cursor = new JsonCursor(bytes);
-  cursor.hashRange(0, bytes.length);
-  return cursor.stringHash;
-}
 
 /**
  * Walks over the bytes of a JSON text without building anything. JSON.parse cannot be used on headers: it hides
@@ -48,18 +32,13 @@ export class JsonCursor {
   /** Range of the last string, without its quotes, escapes as written. */
   stringStart = 0;
   stringEnd = 0;
-  /** Whether the last string has escapes; `stringHash` is then not of the decoded string. */
+  /** Whether the last string has escapes. */
   stringEscaped = false;
-  stringHash = 0;
   /** Whether all strings so far are ASCII. */
   ascii = true;
-  readonly #words: DataView;
-  readonly #hasEscapes: boolean;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.#words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#hasEscapes = bytes.includes(BACKSLASH);
   }
 
   /** Skips white space and returns the byte there, or -1 at the end. */
@@ -110,56 +89,32 @@ export class JsonCursor {
     return true;
   }
 
-  /** Steps over a string and notes its range and hash. */
+  /** Steps over a string and notes its range. */
   string(what = "a string"): void {
     if (!this.accept(QUOTE)) this.mismatch(what);
-    const start = this.at;
-    this.stringStart = start;
-    let end = this.bytes.indexOf(QUOTE, start);
-    this.stringEscaped = this.#hasEscapes && this.bytes.subarray(start, end).includes(BACKSLASH);
-    if (this.stringEscaped) end = this.#endOfEscaped(start);
-    if (end < 0) {
-      this.at = this.bytes.length;
-      this.malformed("the end of a string");
-    }
-    if (!this.hashRange(start, end)) {
-      this.at = this.bytes.findIndex((byte, index) => index >= start && byte < SPACE);
-      this.malformed("no control character in a string");
-    }
-    this.stringEnd = end;
-    this.at = end + 1;
-  }
-
-  /**
-   * Hashes the bytes from `start` to `end` into `stringHash`, four at a time: headers are mostly names, and this is
-   * where reading one spends its time. Notes non-ASCII bytes; returns false if there is a control character.
-   */
-  hashRange(start: number, end: number): boolean {
-    let at = start;
-    let hash = HASH_SEED;
+    const { bytes } = this;
+    let { at } = this;
     let seen = 0;
-    let control = 0;
-    for (; at + 4 <= end; at += 4) {
-      const word = this.#words.getInt32(at, true);
-      seen |= word;
-      // Sets the top bit of every byte below 0x20 (and may do so above one); see Warren, Hacker's Delight, 6-1.
-      control |= (word - 0x20202020) & ~word;
-      hash = hashStep(hash, word);
-    }
-    for (; at < end; at++) {
-      const byte = this.bytes[at]!;
+    this.stringStart = at;
+    this.stringEscaped = false;
+    for (; at < bytes.length; at++) {
+      const byte = bytes[at]!;
+      if (byte === QUOTE) {
+        this.stringEnd = at;
+        this.at = at + 1;
+        if (seen >= 0x80) this.ascii = false;
+        return;
+      }
+      if (byte === BACKSLASH) {
+        this.stringEscaped = true;
+        at = this.#escape(at);
+      } else if (byte < SPACE) {
+        this.controlCharacter(at);
+      }
       seen |= byte;
-      control |= (byte - 0x20) & ~byte;
-      hash = hashStep(hash, byte);
     }
-    this.stringHash = hash;
-    if (seen & 0x80808080) this.ascii = false;
-    return (control & 0x80808080) === 0 || !this.#hasControl(start, end);
-  }
-
-  #hasControl(start: number, end: number): boolean {
-    for (let at = start; at < end; at++) if (this.bytes[at]! < SPACE) return true;
-    return false;
+    this.at = at;
+    this.malformed("the end of a string");
   }
 
   /** Whether the last string is `text`, which is ASCII. */
@@ -252,6 +207,12 @@ export class JsonCursor {
     this.malformed("a value");
   }
 
+  /** Throws `INVALID_JSON` for a control character inside a string. */
+  controlCharacter(at: number): never {
+    this.at = at;
+    this.malformed("no control character in a string");
+  }
+
   /** Throws `INVALID_JSON`. */
   malformed(expected: string): never {
     throw new SafetensorsError(
@@ -283,15 +244,6 @@ export class JsonCursor {
         ? `'${String.fromCharCode(byte)}'`
         : `byte 0x${byte.toString(16).padStart(2, "0")}`;
     return `found ${shown}`;
-  }
-
-  /** Place of the closing quote of a string with escapes, which are checked; -1 if there is none. */
-  #endOfEscaped(start: number): number {
-    const { bytes } = this;
-    let at = start;
-    while (at < bytes.length && bytes[at] !== QUOTE)
-      at = bytes[at] === BACKSLASH ? this.#escape(at) + 1 : at + 1;
-    return at < bytes.length ? at : -1;
   }
 
   /** Checks the escape that starts at `at`; returns the place of its last byte. */

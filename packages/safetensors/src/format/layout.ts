@@ -7,7 +7,7 @@ import type { TensorTable } from "./tensor-table.ts";
  * Checks that the tensors cover the data without holes and overlaps and that each has the bytes its shape asks for.
  * Every error goes to `report`, which may throw.
  *
- * @returns the numbers of the tensors in the order of their data.
+ * @returns the rows of the table in the order of their data.
  */
 export function checkLayout(
   table: TensorTable,
@@ -43,15 +43,13 @@ export function checkLayout(
   return order;
 }
 
-/** Tensor numbers sorted by begin and end; files are nearly always written in that order. */
-function orderOfData({ count, begin, end }: TensorTable): Uint32Array {
-  const order = new Uint32Array(count);
-  for (let number = 0; number < count; number++) order[number] = number;
-  let sorted = true;
-  for (let i = 1; i < count && sorted; i++) {
-    sorted = begin[i - 1]! < begin[i]! || (begin[i - 1] === begin[i] && end[i - 1]! <= end[i]!);
-  }
-  return sorted ? order : order.sort((a, b) => begin[a]! - begin[b]! || end[a]! - end[b]!);
+/** Rows sorted by begin and end; files are nearly always written in that order. */
+function orderOfData(table: TensorTable): Uint32Array {
+  const { begin, end } = table;
+  const rows = table.rows();
+  const compare = (a: number, b: number): number => begin[a]! - begin[b]! || end[a]! - end[b]!;
+  for (let i = 1; i < rows.length; i++) if (compare(rows[i - 1]!, rows[i]!) > 0) return rows.sort(compare);
+  return rows;
 }
 
 interface Problem {

@@ -1,9 +1,12 @@
-import { hashBytes } from "./json-cursor.ts";
+import { DTYPE_ORDER, DTYPES } from "../dtype/dtype.ts";
+import { NameHasher } from "./name-hash.ts";
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Fewest bytes that a tensor takes in a header: `"":["U8",[],[0,0]],`. */
 const SMALLEST_ENTRY = 19;
+
+const BITS = DTYPE_ORDER.map((dtype) => DTYPES[dtype].bits);
 
 /**
  * The tensors of a header as columns, with a hash table over the bytes of their names.
@@ -25,11 +28,13 @@ export class TensorTable {
   readonly byteSize: Float64Array;
   readonly begin: Float64Array;
   readonly end: Float64Array;
-  readonly #hashes: Int32Array;
-  /** Hash table with open addressing: number of the tensor plus one, 0 for an empty slot. */
-  #slots = new Int32Array(256);
   /** Names written with escapes, decoded to UTF-8. */
-  readonly #escaped = new Map<number, Uint8Array>();
+  readonly #decodedNames = new Map<number, Uint8Array>();
+  /** Rows whose name appears again later. */
+  readonly #superseded = new Set<number>();
+  #hashes = new Int32Array(0);
+  /** Hash table with open addressing: the row plus one, 0 for an empty slot. */
+  #slots = new Int32Array(1);
 
   constructor(json: Uint8Array) {
     // Memory for the most tensors that the JSON can hold; pages that stay untouched cost nothing.
@@ -42,74 +47,107 @@ export class TensorTable {
     this.byteSize = new Float64Array(most);
     this.begin = new Float64Array(most);
     this.end = new Float64Array(most);
-    this.#hashes = new Int32Array(most);
   }
 
-  /** Number of the tensor of that name, or -1. */
+  /** Appends a row. `elements` is Infinity if the product of the dimensions leaves 64 bits. */
+  add(
+    nameStart: number,
+    nameEnd: number,
+    dtype: number,
+    shapeAt: number,
+    elements: number,
+    begin: number,
+    end: number,
+  ): void {
+    const row = this.count++;
+    const bits = elements * BITS[dtype]!;
+    this.nameStart[row] = nameStart;
+    this.nameEnd[row] = nameEnd;
+    this.dtype[row] = dtype;
+    this.shapeAt[row] = shapeAt;
+    this.byteSize[row] = bits >= 2 ** 64 ? Number.POSITIVE_INFINITY : bits / 8;
+    this.begin[row] = begin;
+    this.end[row] = end;
+  }
+
+  /** Gives the last row its name, which was written with escapes, in UTF-8. */
+  setDecodedName(name: Uint8Array): void {
+    this.#decodedNames.set(this.count - 1, name);
+    this.plainNames = false;
+  }
+
+  /**
+   * Builds the hash table. Where a name appears again, `onDuplicate` is told, and the later row counts.
+   *
+   * @returns whether all names are ASCII, and the place of a control character in a name, or -1.
+   */
+  indexNames(onDuplicate: (row: number, earlier: number) => void): { ascii: boolean; controlAt: number } {
+    const { json, nameStart, nameEnd, count } = this;
+    const hasher = new NameHasher(json);
+    this.#hashes = new Int32Array(count);
+    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(count * 2 + 1)));
+    for (let row = 0; row < count; row++) {
+      const decoded = this.#decodedNames.get(row);
+      const hash = decoded ? hashOf(decoded) : hasher.hash(nameStart[row]!, nameEnd[row]!);
+      this.#hashes[row] = hash;
+      const slot = decoded
+        ? this.#slotOf(hash, decoded, 0, decoded.length)
+        : this.#slotOf(hash, json, nameStart[row]!, nameEnd[row]!);
+      const earlier = this.#slots[slot]! - 1;
+      if (earlier >= 0) {
+        onDuplicate(row, earlier);
+        this.#superseded.add(earlier);
+      }
+      this.#slots[slot] = row + 1;
+    }
+    return { ascii: hasher.ascii, controlAt: hasher.control ? this.#findControl() : -1 };
+  }
+
+  /** All rows but those whose name appears again later, in the order of the JSON. */
+  rows(): Uint32Array {
+    const rows = new Uint32Array(this.count - this.#superseded.size);
+    let next = 0;
+    for (let row = 0; row < this.count; row++) if (!this.#superseded.has(row)) rows[next++] = row;
+    return rows;
+  }
+
+  /** Row of the tensor of that name, or -1. */
   find(name: string): number {
     // A lone surrogate would turn into U+FFFD on encoding, and then match a name that has that character.
     if (!name.isWellFormed()) return -1;
     const bytes = new TextEncoder().encode(name);
-    return this.#slots[this.#slotOf(hashBytes(bytes), bytes, 0, bytes.length)]! - 1;
+    return this.#slots[this.#slotOf(hashOf(bytes), bytes, 0, bytes.length)]! - 1;
   }
 
-  /**
-   * Number of the tensor whose name stands in the JSON from `start` to `end`: a known one, or a new one at the end
-   * (`count - 1`). `decoded` is the name in UTF-8 if it was written with escapes, `hash` that of its UTF-8 bytes.
-   */
-  intern(start: number, end: number, decoded: Uint8Array | undefined, hash: number): number {
-    const slot = decoded
-      ? this.#slotOf(hash, decoded, 0, decoded.length)
-      : this.#slotOf(hash, this.json, start, end);
-    const known = this.#slots[slot]! - 1;
-    if (known >= 0) return known;
-    const number = this.count++;
-    this.nameStart[number] = start;
-    this.nameEnd[number] = end;
-    this.#hashes[number] = hash;
-    if (decoded) {
-      this.#escaped.set(number, decoded);
-      this.plainNames = false;
-    }
-    this.#slots[slot] = number + 1;
-    if (this.count * 2 > this.#slots.length) this.#growSlots();
-    return number;
-  }
-
-  /** Name of a tensor. */
-  name(number: number): string {
-    return utf8.decode(this.#nameBytes(number));
-  }
-
-  #nameBytes(number: number): Uint8Array {
-    return this.#escaped.get(number) ?? this.json.subarray(this.nameStart[number], this.nameEnd[number]);
+  /** Name of the tensor in a row. */
+  name(row: number): string {
+    return utf8.decode(
+      this.#decodedNames.get(row) ?? this.json.subarray(this.nameStart[row], this.nameEnd[row]),
+    );
   }
 
   /** The slot of the name that lies in `source` from `start` to `end`, or the empty one where it would go. */
   #slotOf(hash: number, source: Uint8Array, start: number, end: number): number {
     const mask = this.#slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const number = this.#slots[slot]! - 1;
-      if (number < 0 || (this.#hashes[number] === hash && this.#hasName(number, source, start, end)))
-        return slot;
+      const row = this.#slots[slot]! - 1;
+      if (row < 0 || (this.#hashes[row] === hash && this.#hasName(row, source, start, end))) return slot;
     }
   }
 
-  #hasName(number: number, source: Uint8Array, start: number, end: number): boolean {
-    const own = this.#nameBytes(number);
-    if (own.length !== end - start) return false;
-    for (let i = 0; i < own.length; i++) if (own[i] !== source[start + i]) return false;
-    return true;
+  #hasName(row: number, source: Uint8Array, start: number, end: number): boolean {
+    const own = this.#decodedNames.get(row) ?? this.json.subarray(this.nameStart[row], this.nameEnd[row]);
+    return own.length === end - start && own.every((byte, index) => byte === source[start + index]);
   }
 
-  #growSlots(): void {
-    const slots = new Int32Array(this.#slots.length * 4);
-    const mask = slots.length - 1;
-    for (let number = 0; number < this.count; number++) {
-      let slot = this.#hashes[number]! & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = number + 1;
+  #findControl(): number {
+    for (let row = 0; row < this.count; row++) {
+      for (let at = this.nameStart[row]!; at < this.nameEnd[row]!; at++) if (this.json[at]! < 0x20) return at;
     }
-    this.#slots = slots;
+    return -1;
   }
+}
+
+function hashOf(name: Uint8Array): number {
+  return new NameHasher(name).hash(0, name.length);
 }

@@ -131,8 +131,13 @@ describe("diagnose", () => {
 
   it("takes a ZIP for a PyTorch file by the name of its first member alone", () => {
     const zip = (name: string, after: string) =>
-      layOut(99, { 0: "PK\x03\x04", 26: String.fromCharCode(name.length), 30: name + after });
+      layOut(999, {
+        0: "PK\x03\x04",
+        26: String.fromCharCode(name.length % 256, name.length >> 8),
+        30: name + after,
+      });
     assert.equal(kindOf(zip("model/.format_version", "1")), "torch-zip");
+    assert.equal(kindOf(zip(`${"model".repeat(99)}/byteorder`, "little")), "torch-zip");
     assert.equal(kindOf(zip("a/b/data/7", "")), "zip");
     assert.equal(kindOf(zip("data.pkl", "")), "zip");
     assert.equal(kindOf(zip("model/", "data.pkl")), "zip");

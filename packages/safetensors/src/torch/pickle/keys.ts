@@ -1,22 +1,54 @@
-import { GlobalRef, PickleNode, type PickleValue, PyBytes, PyDict, PyFloat, PyList, PySet, PyTuple } from "./values.ts";
+import { MAX_KEY_DEPTH, MAX_KEY_TEXT } from "../limits.ts";
+import { PickleNode, type PickleValue } from "./values.ts";
 
-/** Nesting of tuples and frozen sets in a key, and characters of their text: keys beyond that are not honest. */
-const MAX_KEY_DEPTH = 32;
-const MAX_KEY_TEXT = 1024;
-
-/** A value that cannot be a key: unhashable in Python, or too large a tuple. */
-export class UnhashableError extends Error {}
+/** A value that cannot be the key of a dict: unhashable in Python, or beyond the limits above. */
+export class KeyError extends Error {}
 
 /**
- * The form of a value under which a Map finds what a Python dict finds: equal for equal values, distinct otherwise.
- * Numbers and text stand for themselves, tuples and bytes become text (with a first character that other text has
- * not), objects are equal only to themselves.
+ * The form of a value under which a Map finds what Python's dict finds: the same for equal values, another one for
+ * all others. Numbers and text stand for themselves; tuples and bytes become text that begins with NUL and a letter,
+ * as no other form does; objects stand for themselves.
  */
-export function dictKey(value: PickleValue): unknown {
+export function dictKey(value: PickleValue, depth = 0): unknown {
   if (typeof value === "string") return value.charCodeAt(0) === 0 ? `\0s${value}` : value;
   if (typeof value === "boolean") return value ? 1 : 0;
-  if (value instanceof PyFloat) return numberKey(value);
-  if (value instanceof PyTuple || value instanceof PySet || value instanceof PyBytes) return compositeKey(value, 0);
-  if (value instanceof PyList || value instanceof PyDict) throw new UnhashableError("a list or dict is not hashable");
+  if (value instanceof PickleNode) return value.keyForm(depth);
   return value;
+}
+
+/** The forms of the items of a tuple or a frozen set, each as text that says where it ends. */
+export function itemForms(items: Iterable<PickleValue>, depth: number): string[] {
+  if (depth >= MAX_KEY_DEPTH) throw new KeyError(`a key is nested deeper than ${MAX_KEY_DEPTH} tuples`);
+  const forms: string[] = [];
+  let length = 0;
+  for (const item of items) {
+    const form = formText(dictKey(item, depth + 1));
+    forms.push(form);
+    length += form.length;
+    checkKeyLength(length);
+  }
+  return forms;
+}
+
+/** Throws unless a key of that many characters is allowed. */
+export function checkKeyLength(length: number): void {
+  if (length > MAX_KEY_TEXT) throw new KeyError(`a key has more than ${MAX_KEY_TEXT} characters`);
+}
+
+function formText(form: unknown): string {
+  if (typeof form === "string") return `s${form.length}:${form}`;
+  if (typeof form === "object" && form !== null) return `o${identity(form)},`;
+  return `${typeof form === "bigint" ? "i" : ""}${form},`;
+}
+
+const identities = new WeakMap<object, number>();
+let identityCount = 0;
+
+function identity(node: object): number {
+  let id = identities.get(node);
+  if (id === undefined) {
+    id = ++identityCount;
+    identities.set(node, id);
+  }
+  return id;
 }

@@ -1,0 +1,36 @@
+// Compares the library with the Python originals: npm run interop. Build it first: npm run build.
+
+import { mkdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { runStep } from "./report.mjs";
+import { convertCheckpoints } from "./steps/convert.mjs";
+import { checkGoldens } from "./steps/goldens.mjs";
+import { readReferenceFiles } from "./steps/read-reference.mjs";
+import { readTorchFiles } from "./steps/read-torch.mjs";
+import { compareVerdicts } from "./steps/verdicts.mjs";
+import { writeForReference } from "./steps/write.mjs";
+import { ensureVenv } from "./venv.mjs";
+
+const STEPS = [
+  ["the committed expectations are what the originals say today", checkGoldens],
+  ["headers, valid and damaged: the same verdict and tensors as the reference", compareVerdicts],
+  ["files of the reference, read by us", readReferenceFiles],
+  ["files of ours, read by the reference, and their headers", writeForReference],
+  ["PyTorch checkpoints, read by us", readTorchFiles],
+  ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
+];
+
+const python = ensureVenv();
+const work = fileURLToPath(new URL(".work/", import.meta.url));
+rmSync(work, { recursive: true, force: true });
+mkdirSync(work);
+
+let passed = 0;
+let failed = 0;
+for (const [title, step] of STEPS) {
+  const report = await runStep(title, step, { python, work });
+  passed += report.passed;
+  failed += report.failed;
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,108 @@
+import { type ErrorCode, SafetensorsError } from "safetensors.js";
+import { nameText, printable, toJson } from "./text.ts";
+import { errorColors, printLines } from "./terminal.ts";
+
+/** What the commands exit with. */
+export const EXIT = {
+  /** Done; all that was checked is valid. */
+  ok: 0,
+  /** The input is invalid, dangerous, or was refused. */
+  invalid: 1,
+  /** It could not be done or checked: missing, unreadable, unsupported, no room, wrong usage. */
+  failed: 2,
+} as const;
+
+/** Errors that say nothing against the input. */
+const FAILURES: ReadonlySet<ErrorCode> = new Set([
+  "NOT_FOUND",
+  "AMBIGUOUS",
+  "IO",
+  "SHORT_READ",
+  "CLOSED",
+  "UNSUPPORTED",
+  "TENSOR_NOT_FOUND",
+]);
+
+/** The exit code that belongs to an error. */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof SafetensorsError && !FAILURES.has(error.code) ? EXIT.invalid : EXIT.failed;
+}
+
+/** The form of an error in JSON output. */
+export interface ErrorJson {
+  readonly code: string;
+  readonly message: string;
+  readonly advice?: string;
+  readonly file?: string;
+  readonly tensor?: string;
+  readonly at?: number;
+  readonly limit?: string;
+  readonly kind?: string;
+  readonly global?: string;
+}
+
+/** An error as JSON has it. */
+export function errorJson(error: unknown): ErrorJson {
+  if (!(error instanceof SafetensorsError)) {
+    return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
+  }
+  const { cause: _cause, ...details } = error.details;
+  const advice = adviceFor(error);
+  return { code: error.code, message: error.reason, ...(advice === undefined ? {} : { advice }), ...details };
+}
+
+/** Reports an error that ended a command, and gives the exit code. With `json` it goes to standard output as JSON. */
+export async function fail(error: unknown, json: boolean): Promise<number> {
+  if (json) {
+    await printLines([toJson({ error: errorJson(error) }, 2)]);
+    return exitCodeOf(error);
+  }
+  const { code, message, advice } = errorJson(error);
+  const lines = [`${errorColors.red(errorColors.bold(`error ${code}`))}: ${printable(message)}`];
+  if (advice !== undefined) lines.push(`  ${printable(advice)}`);
+  if (!(error instanceof SafetensorsError)) {
+    lines.push("  This is a defect of the program; please report it with the lines below.");
+    if (error instanceof Error && error.stack) lines.push(...error.stack.split("\n").map(printable));
+  }
+  process.stderr.write(`${lines.join("\n")}\n`);
+  return exitCodeOf(error);
+}
+
+/** What to do next, where the message does not say it already. */
+export function adviceFor(error: SafetensorsError): string | undefined {
+  const { code, details } = error;
+  switch (code) {
+    case "NOT_FOUND":
+      return "Check the path.";
+    case "IO":
+      return adviceForSystemError((details.cause as NodeJS.ErrnoException | undefined)?.code);
+    case "SHORT_READ":
+    case "TRUNCATED":
+    case "INVALID_HEADER_LENGTH":
+      return "The file is incomplete: get it again.";
+    case "INVALID_INDEX":
+    case "INDEX_MISMATCH":
+      return "Index and files do not belong together: get the whole checkpoint again.";
+    case "UNSAFE_FILE_NAME":
+      return "Do not use this checkpoint: such an index reaches for files outside its folder.";
+    case "FORBIDDEN_GLOBAL":
+      return "Do not load this file with Python: that would run its code. Nothing of it was run here.";
+    case "LIMIT_EXCEEDED":
+      return details.limit === "MAX_EXPANSION" ? "If that is what you want, add --allow-expansion." : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function adviceForSystemError(code: string | undefined): string | undefined {
+  if (code === "ENOSPC" || code === "EDQUOT") return "Free some space, or name an output on another disk.";
+  if (code === "EACCES" || code === "EPERM") return "Check the permissions of the file and its folder.";
+  if (code === "EROFS") return "Name an output on a disk that can be written.";
+  return undefined;
+}
+
+/** A problem as one line of a list: code, then reason. */
+export function problemText(error: unknown): string {
+  const { code, message } = errorJson(error);
+  return `${nameText(code)}: ${printable(message)}`;
+}

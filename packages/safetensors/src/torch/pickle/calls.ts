@@ -1,0 +1,120 @@
+import { SafetensorsError } from "../../errors.ts";
+import { MAX_PICKLE_VALUES } from "../limits.ts";
+import { ObjectNode, PyDict, PyTuple } from "./containers.ts";
+import type { PickleHooks } from "./hooks.ts";
+import type { PickleReader } from "./reader.ts";
+import type { PickleStack } from "./stack.ts";
+import { GlobalRef, PersistentId, PickleNode, type PickleValue } from "./values.ts";
+
+/** The opcodes that name things and call them. Nothing is imported and nothing is called: see `PickleHooks`. */
+export class PickleCalls {
+  readonly #reader: PickleReader;
+  readonly #stack: PickleStack;
+  readonly #hooks: PickleHooks;
+  readonly #globals = new Map<string, GlobalRef>();
+  #objects = 0;
+
+  constructor(reader: PickleReader, stack: PickleStack, hooks: PickleHooks) {
+    this.#reader = reader;
+    this.#stack = stack;
+    this.#hooks = hooks;
+  }
+
+  /** The names asked for, in order of appearance. */
+  get globals(): GlobalRef[] {
+    return [...this.#globals.values()];
+  }
+
+  /** Counts a new object. */
+  made<T extends PickleValue>(value: T): T {
+    if (++this.#objects > MAX_PICKLE_VALUES)
+      throw this.#reader.limit("MAX_PICKLE_VALUES", "too many objects");
+    return value;
+  }
+
+  /** The one object for a name; the hook hears of a new one. */
+  global(module: string, name: string): GlobalRef {
+    const id = `${module.length}:${module}.${name}`;
+    let ref = this.#globals.get(id);
+    if (!ref) {
+      ref = this.made(new GlobalRef(module, name, this.#reader.opcodeAt));
+      this.#hooks.onGlobal?.(ref);
+      this.#globals.set(id, ref);
+    }
+    return ref;
+  }
+
+  stackGlobal(): GlobalRef {
+    const [module, name] = this.#stack.popMany(2);
+    if (typeof module !== "string" || typeof name !== "string")
+      throw this.#reader.error("a name is not text");
+    return this.global(module, name);
+  }
+
+  /** REDUCE: `callable(*args)`. */
+  reduce(): PickleValue {
+    const [callable, args] = this.#stack.popMany(2);
+    return this.call(callable!, this.#tuple(args!));
+  }
+
+  /** OBJ: the first value above the mark is the class. */
+  obj(values: PickleValue[]): PickleValue {
+    const [callable, ...args] = values;
+    if (callable === undefined) throw this.#reader.error("there is no class");
+    return this.call(callable, new PyTuple(args));
+  }
+
+  /** NEWOBJ: `cls.__new__(cls, *args)`, which without arguments makes what a call of the class makes. */
+  newObject(): PickleValue {
+    const [callable, args] = this.#stack.popMany(2);
+    const tuple = this.#tuple(args!);
+    if (tuple.items.length === 0) return this.call(callable!, tuple);
+    return this.made(new ObjectNode(this.#callable(callable!), tuple));
+  }
+
+  /** NEWOBJ_EX: `cls.__new__(cls, *args, **kwargs)`. */
+  newObjectEx(): PickleValue {
+    const [callable, args, kwargs] = this.#stack.popMany(3);
+    if (!(kwargs instanceof PyDict)) throw this.#reader.error("the keyword arguments are not a dict");
+    return this.made(new ObjectNode(this.#callable(callable!), this.#tuple(args!), kwargs));
+  }
+
+  call(value: PickleValue, args: PyTuple): PickleValue {
+    const callable = this.#callable(value);
+    const result = callable instanceof GlobalRef ? this.#hooks.call?.(callable, args) : undefined;
+    return this.made(result === undefined ? new ObjectNode(callable, args) : result);
+  }
+
+  /** Only names, and what unknown calls made, can be called. */
+  #callable(value: PickleValue): GlobalRef | ObjectNode {
+    if (value instanceof GlobalRef) value.called = true;
+    else if (!(value instanceof ObjectNode))
+      throw this.#reader.error("what is called is not a function or class");
+    return value;
+  }
+
+  #tuple(value: PickleValue): PyTuple {
+    if (!(value instanceof PyTuple)) throw this.#reader.error("the arguments are not a tuple");
+    return value;
+  }
+
+  build(state: PickleValue): void {
+    const target = this.#stack.top();
+    if (target instanceof ObjectNode) target.addState(state);
+    else if (!(target instanceof PickleNode && this.#hooks.build?.(target, state))) {
+      throw this.#reader.error("the target takes no state");
+    }
+  }
+
+  persistent(id: PickleValue): PickleValue {
+    return this.made(this.#hooks.persistentLoad?.(id) ?? new PersistentId(id));
+  }
+
+  /** The registry of extension codes is part of a running Python, so a code can stand for any name. */
+  extension(code: number): SafetensorsError {
+    return new SafetensorsError("FORBIDDEN_GLOBAL", `the pickle asks for extension code ${code} of copyreg`, {
+      at: this.#reader.opcodeAt,
+      global: `copyreg extension ${code}`,
+    });
+  }
+}

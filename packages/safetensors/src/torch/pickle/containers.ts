@@ -1,0 +1,152 @@
+import { checkKeyLength, dictKey, itemForms, KeyError } from "./keys.ts";
+import { PickleNode, type PickleValue } from "./values.ts";
+
+/** `bytes`, or `bytearray` if mutable. A view of the pickle's own bytes. */
+export class PyBytes extends PickleNode {
+  readonly bytes: Uint8Array;
+  readonly mutable: boolean;
+
+  constructor(bytes: Uint8Array, mutable = false) {
+    super();
+    this.bytes = bytes;
+    this.mutable = mutable;
+  }
+
+  override keyForm(): string {
+    if (this.mutable) throw new KeyError("a bytearray cannot be a key");
+    checkKeyLength(this.bytes.length);
+    return `\0b${String.fromCharCode(...this.bytes)}`;
+  }
+}
+
+export class PyTuple extends PickleNode {
+  readonly items: readonly PickleValue[];
+
+  constructor(items: readonly PickleValue[]) {
+    super();
+    this.items = items;
+  }
+
+  override keyForm(depth: number): string {
+    return `\0t${itemForms(this.items, depth).join("")}`;
+  }
+}
+
+export class PyList extends PickleNode {
+  readonly items: PickleValue[];
+
+  constructor(items: PickleValue[] = []) {
+    super();
+    this.items = items;
+  }
+
+  override keyForm(): never {
+    throw new KeyError("a list cannot be a key");
+  }
+}
+
+/** A dict, in the order in which its keys were first set. Keys are equal as in Python: 1, 1.0 and True are one. */
+export class PyDict extends PickleNode {
+  /** "dict", or the subclass that the reader took it for ("OrderedDict", …). */
+  readonly type: string;
+  readonly #entries = new Map<unknown, [PickleValue, PickleValue]>();
+
+  constructor(type = "dict") {
+    super();
+    this.type = type;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Sets a value; a key that is there already stays as it is. Throws `KeyError` if the key cannot be one. */
+  set(key: PickleValue, value: PickleValue): void {
+    const form = dictKey(key);
+    const entry = this.#entries.get(form);
+    if (entry) entry[1] = value;
+    else this.#entries.set(form, [key, value]);
+  }
+
+  get(key: PickleValue): PickleValue | undefined {
+    return this.#entries.get(dictKey(key))?.[1];
+  }
+
+  entries(): Iterable<readonly [PickleValue, PickleValue]> {
+    return this.#entries.values();
+  }
+
+  override keyForm(): never {
+    throw new KeyError("a dict cannot be a key");
+  }
+}
+
+/** A `set`, or a `frozenset` if frozen. */
+export class PySet extends PickleNode {
+  readonly frozen: boolean;
+  readonly #items = new Map<unknown, PickleValue>();
+
+  constructor(frozen = false) {
+    super();
+    this.frozen = frozen;
+  }
+
+  get size(): number {
+    return this.#items.size;
+  }
+
+  /** Adds an item unless an equal one is there. Throws `KeyError` if the item cannot be one. */
+  add(item: PickleValue): void {
+    const form = dictKey(item);
+    if (!this.#items.has(form)) this.#items.set(form, item);
+  }
+
+  items(): Iterable<PickleValue> {
+    return this.#items.values();
+  }
+
+  override keyForm(depth: number): string {
+    if (!this.frozen) throw new KeyError("a set cannot be a key");
+    return `\0f${itemForms(this.items(), depth).sort().join("")}`;
+  }
+}
+
+/** What a call would have made: the call as it stands in the pickle, and what was then put into its result. */
+export class ObjectNode extends PickleNode {
+  readonly callable: PickleNode;
+  readonly args: PyTuple;
+  /** Keyword arguments (NEWOBJ_EX). */
+  readonly kwargs: PyDict | undefined;
+  #states: PickleValue[] | undefined;
+  #list: PyList | undefined;
+  #dict: PyDict | undefined;
+
+  constructor(callable: PickleNode, args: PyTuple, kwargs?: PyDict) {
+    super();
+    this.callable = callable;
+    this.args = args;
+    this.kwargs = kwargs;
+  }
+
+  /** Arguments of BUILD. */
+  get states(): readonly PickleValue[] {
+    return this.#states ?? [];
+  }
+
+  addState(state: PickleValue): void {
+    this.#states ??= [];
+    this.#states.push(state);
+  }
+
+  /** What APPEND, APPENDS and ADDITEMS add. */
+  get list(): PyList {
+    this.#list ??= new PyList();
+    return this.#list;
+  }
+
+  /** What SETITEM and SETITEMS set. */
+  get dict(): PyDict {
+    this.#dict ??= new PyDict();
+    return this.#dict;
+  }
+}

@@ -1,0 +1,14 @@
+import type { PyTuple } from "./containers.ts";
+import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
+
+/** What a reader adds to the machine. Without hooks, every call stays a node and nothing is interpreted. */
+export interface PickleHooks {
+  /** A name is asked for, for the first time in this pickle. May throw to refuse it. */
+  onGlobal?(ref: GlobalRef): void;
+  /** The value that a persistent id stands for. */
+  persistentLoad?(id: PickleValue): PickleValue;
+  /** The result of a call, for callables that the reader knows; nothing for all others. */
+  call?(callable: GlobalRef, args: PyTuple): PickleValue | undefined;
+  /** BUILD on a value that the machine does not know, or a dict: whether the reader accepts it. */
+  build?(target: PickleNode, state: PickleValue): boolean;
+}

@@ -1,0 +1,222 @@
+import { SafetensorsError } from "../../errors.ts";
+import { MAX_PICKLE_DIGITS, MAX_PICKLE_LONG_BYTES } from "../../limits.ts";
+import { MAX_PICKLE_TEXT_BYTES } from "../limits.ts";
+import { OPCODE_NAMES } from "./opcodes.ts";
+import {
+  decodeLatin1,
+  decodeLong,
+  decodeUtf8,
+  parseFloat10,
+  parseInt10,
+  parseQuoted,
+  parseRawUnicode,
+} from "./text.ts";
+
+/**
+ * A cursor over the bytes of a pickle that never goes past their end, nor past the end of the frame it is in. Every
+ * length is checked against what remains before anything is made of it.
+ */
+export class PickleReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  /** Where reading must stop: the end of the frame, or of the pickle outside of frames. */
+  #end: number;
+  #inFrame = false;
+  #at: number;
+  /** The opcode being carried out, for messages. */
+  #opcode = 0;
+  #opcodeAt = 0;
+
+  constructor(bytes: Uint8Array, start: number) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#end = bytes.length;
+    this.#at = start;
+  }
+
+  /** The next byte to be read. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** Where the current opcode stands. */
+  get opcodeAt(): number {
+    return this.#opcodeAt;
+  }
+
+  /** The next opcode. A frame that has been read to its end is left. */
+  opcode(): number {
+    if (this.#at === this.#end && this.#inFrame) {
+      this.#inFrame = false;
+      this.#end = this.#bytes.length;
+    }
+    if (this.#at === this.#end) {
+      throw new SafetensorsError("INVALID_PICKLE", `the pickle ends at byte ${this.#at} without STOP`, {
+        at: this.#at,
+      });
+    }
+    this.#opcodeAt = this.#at;
+    this.#opcode = this.#bytes[this.#at++]!;
+    return this.#opcode;
+  }
+
+  /** Enters a frame (protocol 4): opcodes and their arguments lie wholly inside. */
+  enterFrame(length: number): void {
+    if (this.#inFrame) throw this.error("frames do not nest");
+    const start = this.#take(length);
+    this.#at = start;
+    this.#end = start + length;
+    this.#inFrame = true;
+  }
+
+  /** At STOP: the frame, if any, must end here too. */
+  leaveFrame(): void {
+    if (this.#inFrame && this.#at !== this.#end)
+      throw this.error("the frame goes on after the end of the pickle");
+  }
+
+  uint8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  uint16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+
+  uint32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  int32(): number {
+    return this.#view.getInt32(this.#take(4), true);
+  }
+
+  uint64(): number {
+    const at = this.#take(8);
+    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
+  }
+
+  /** A length of 32 bits with a sign that must not be used. */
+  length32(): number {
+    const length = this.int32();
+    if (length < 0) throw this.error(`a length of ${length}`);
+    return length;
+  }
+
+  /** Big-endian, as only BINFLOAT has it. */
+  float64(): number {
+    return this.#view.getFloat64(this.#take(8), false);
+  }
+
+  /** A view of the next bytes. */
+  bytes(length: number): Uint8Array {
+    const start = this.#take(length);
+    return this.#bytes.subarray(start, start + length);
+  }
+
+  text(length: number): string {
+    this.#checkText(length);
+    const start = this.#take(length);
+    return this.#parsed(decodeUtf8(this.#bytes, start, start + length));
+  }
+
+  /** The bytes up to the next LF, which is passed. */
+  line(): Uint8Array {
+    const end = this.#bytes.indexOf(0x0a, this.#at);
+    if (end < 0 || end >= this.#end) throw this.error("the line does not end");
+    this.#checkText(end - this.#at);
+    const line = this.#bytes.subarray(this.#at, end);
+    this.#at = end + 1;
+    return line;
+  }
+
+  utf8Line(): string {
+    const line = this.line();
+    return this.#parsed(decodeUtf8(line, 0, line.length));
+  }
+
+  /** PERSID: ASCII only. */
+  asciiLine(): string {
+    const text = decodeLatin1(this.line());
+    return this.#parsed(/[\x80-\xff]/.test(text) ? undefined : text);
+  }
+
+  /** STRING. */
+  quotedLine(): Uint8Array {
+    return this.#parsed(parseQuoted(decodeLatin1(this.line())));
+  }
+
+  /** UNICODE. */
+  rawUnicodeLine(): string {
+    return this.#parsed(parseRawUnicode(decodeLatin1(this.line())));
+  }
+
+  /** INT, where `00` and `01` are how protocol 0 writes False and True. */
+  intLine(): number | bigint | boolean {
+    const text = this.#numberLine();
+    return text === "00" ? false : text === "01" ? true : this.#parsed(parseInt10(text));
+  }
+
+  /** LONG: with or without an L at the end. */
+  longLine(): number | bigint {
+    return this.#parsed(parseInt10(this.#numberLine().replace(/L$/, "")));
+  }
+
+  /** FLOAT. */
+  floatLine(): number {
+    return this.#parsed(parseFloat10(this.#numberLine()));
+  }
+
+  /** GET and PUT: the index of a memo entry. */
+  indexLine(): number {
+    const index = parseInt10(this.#numberLine());
+    return this.#parsed(typeof index === "number" && index >= 0 ? index : undefined);
+  }
+
+  /** LONG1 and LONG4: two's complement of so many bytes. */
+  long(length: number): number | bigint {
+    if (length > MAX_PICKLE_LONG_BYTES)
+      throw this.limit("MAX_PICKLE_LONG_BYTES", `an int of ${length} bytes`);
+    return decodeLong(this.bytes(length));
+  }
+
+  /** An `INVALID_PICKLE` error that says which opcode, and where. */
+  error(reason: string): SafetensorsError {
+    const name = OPCODE_NAMES.get(this.#opcode) ?? `opcode 0x${this.#opcode.toString(16).padStart(2, "0")}`;
+    return new SafetensorsError("INVALID_PICKLE", `${name} at byte ${this.#opcodeAt}: ${reason}`, {
+      at: this.#opcodeAt,
+    });
+  }
+
+  /** A `LIMIT_EXCEEDED` error. */
+  limit(limit: string, reason: string): SafetensorsError {
+    return new SafetensorsError("LIMIT_EXCEEDED", `${reason} in the pickle`, { limit, at: this.#opcodeAt });
+  }
+
+  #numberLine(): string {
+    const line = this.line();
+    if (line.length > MAX_PICKLE_DIGITS)
+      throw this.limit("MAX_PICKLE_DIGITS", `a number of ${line.length} digits`);
+    return decodeLatin1(line);
+  }
+
+  #parsed<T>(value: T | undefined): T {
+    if (value === undefined) throw this.error("its argument is malformed");
+    return value;
+  }
+
+  #checkText(length: number): void {
+    if (length > MAX_PICKLE_TEXT_BYTES)
+      throw this.limit("MAX_PICKLE_TEXT_BYTES", `a text of ${length} bytes`);
+  }
+
+  /** Passes `length` bytes and gives the place of the first one. */
+  #take(length: number): number {
+    const start = this.#at;
+    if (length > this.#end - start) {
+      throw this.error(`${length} bytes are announced, ${this.#end - start} remain`);
+    }
+    this.#at = start + length;
+    return start;
+  }
+}

@@ -1,0 +1,15 @@
+// Runs every test, or those whose path contains an argument: npm test -- torch
+import { readdirSync } from "node:fs";
+import { prepare, ROOT, run } from "./prepare.mjs";
+
+const wanted = process.argv.slice(2);
+prepare();
+
+// The list comes from the sources, so that the compiled form of a deleted test is not run.
+const tests = ["packages/safetensors", "packages/cli"].flatMap((folder) =>
+  readdirSync(`${ROOT}${folder}/test`, { recursive: true })
+    .filter((file) => file.endsWith(".test.ts"))
+    .map((file) => `${folder}/dist/test/${file.replaceAll("\\", "/").replace(/\.ts$/, ".js")}`)
+    .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word))),
+);
+run(process.execPath, ["--enable-source-maps", "--test", ...tests]);
