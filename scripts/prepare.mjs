@@ -17,7 +17,9 @@ export function run(command, args, options = {}) {
 export function prepare() {
   const [major, minor] = process.versions.node.split(".").map(Number);
   if (major < LEAST_NODE[0] || (major === LEAST_NODE[0] && minor < LEAST_NODE[1])) {
-    console.error(`Node ${process.versions.node} is too old: version ${LEAST_NODE.join(".")} or newer is needed.`);
+    console.error(
+      `Node ${process.versions.node} is too old: version ${LEAST_NODE.join(".")} or newer is needed.`,
+    );
     process.exit(1);
   }
   if (!isInstalled()) {

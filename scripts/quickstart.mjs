@@ -25,7 +25,11 @@ show("A checkpoint that PyTorch wrote: what is in it, and what would its pickle 
   "inspect",
   `${FOLDER}/pytorch_model.bin`,
 ]);
-show("A checkpoint that would run a command when loaded: refused (exit status 1)", ["check", `${FOLDER}/hostile.bin`], 1);
+show(
+  "A checkpoint that would run a command when loaded: refused (exit status 1)",
+  ["check", `${FOLDER}/hostile.bin`],
+  1,
+);
 show("Converted without running any code of the file", [
   "convert",
   `${FOLDER}/pytorch_model.bin`,

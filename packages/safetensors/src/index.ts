@@ -4,7 +4,6 @@ export { openSafetensors, readHeader, type SafetensorsOptions } from "./checkpoi
 export { parseShardIndex, type ShardIndex } from "./checkpoint/shard-index.ts";
 export { joinShards } from "./checkpoint/sharded.ts";
 export { TensorHandle } from "./checkpoint/tensor.ts";
-export { decodeElement, toFloat32 } from "./dtype/decode.ts";
 export {
   DTYPE_ORDER,
   DTYPES,
@@ -16,14 +15,13 @@ export {
   isDtype,
 } from "./dtype/dtype.ts";
 export { type ErrorCode, type ErrorDetails, SafetensorsError } from "./errors.ts";
-export { type Diagnosis, diagnose, type FileKind } from "./format/diagnose.ts";
 export {
   type EncodedHeader,
   encodeHeader,
   type HeaderOptions,
   type TensorSpec,
 } from "./format/encode.ts";
-export { Header, parseHeader, readHeaderLength, type TensorInfo } from "./format/header.ts";
+export { Header, type ParseOptions, parseHeader, readHeaderLength, type TensorInfo } from "./format/header.ts";
 export type { ReadMode } from "./format/mode.ts";
 export { fromBlob } from "./source/blob.ts";
 export { fromBytes } from "./source/memory.ts";

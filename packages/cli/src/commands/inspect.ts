@@ -1,21 +1,22 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import type { Command } from "commander";
-import type { TensorHandle } from "safetensors.js";
+import { type Command, InvalidArgumentError } from "commander";
 import { globFilter } from "../glob.ts";
 import { type OpenedFiles, openFiles } from "../open-files.ts";
 import { EXIT, errorJson, fail, problemText } from "../output/failure.ts";
 import { formatBytes, formatCount, formatParameters, formatShare, plural } from "../output/numbers.ts";
-import { table } from "../output/table.ts";
+import { type Column, table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { treeRows } from "../output/tree.ts";
+import { type Overview, overviewOf } from "../overview.ts";
 
 /** More tensors than this are shown as a tree unless a table is asked for. */
 const TABLE_ROWS = 20;
 
-/** Files and metadata entries that are listed; the rest is counted. */
+/** Files, problems and metadata entries that are listed; the rest is counted. */
 const LISTED = 8;
+
+/** Characters of a metadata value that are shown. */
+const VALUE_LENGTH = 100;
 
 interface InspectOptions {
   readonly json?: true;
@@ -25,20 +26,38 @@ interface InspectOptions {
   readonly limit?: number;
 }
 
+const HELP = `
+Examples:
+  safetensors inspect model.safetensors
+  safetensors inspect models/llama --names '*.q_proj.weight' --table
+  safetensors inspect pytorch_model.bin --json | jq -r '.tensors[].name'
+
+JSON:
+  { format, files: [{ file, bytes }], index?, metadata, tensorCount, parameters, bytes,
+    dtypes: { DTYPE: { tensors, parameters, bytes } }, problems: [{ code, message, … }],
+    tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
+  "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
+  begin and the end in the data section of the file.
+
+Exit codes:
+  0  shown
+  1  the input is invalid; what could be understood of it is shown
+  2  there is no such file, it cannot be read, or the command was used wrongly`;
+
 /** Adds `inspect` to the program. */
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .summary("show what is in a file or folder of weights")
+    .summary("show what is in a file or a folder of weights")
     .description(
-      "Shows what is in a safetensors or PyTorch file, a folder or an index: tensors, dtypes, sizes, metadata.\n" +
+      "Shows what is in a safetensors or PyTorch file, a folder or an index: tensors, dtypes, sizes and metadata.\n" +
         "Only headers are read, and no code of a PyTorch file is run.",
     )
     .argument("<path>", "a file, a folder, or an index such as model.safetensors.index.json")
-    .option("--tree", `group tensors by name (the default for more than ${TABLE_ROWS})`)
-    .option("--table", "list every tensor in file order")
-    .option("--names <glob>", "only tensors whose name matches; * stands for any text, ? for one character")
-    .option("--limit <n>", "show at most n lines of tensors", parseLimit)
+    .option("--tree", `group tensors by their names (the default for more than ${TABLE_ROWS} tensors)`)
+    .option("--table", "list the tensors one by one, in the order of the file")
+    .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
+    .option("--limit <n>", "show at most so many lines of tensors", parseLimit)
     .option("--json", "print everything as JSON")
     .addHelpText("after", HELP)
     .action(async (path: string, options: InspectOptions) => {
@@ -46,32 +65,141 @@ export function addInspect(program: Command): void {
     });
 }
 
-const HELP = `
-Examples:
-  safetensors inspect model.safetensors
-  safetensors inspect models/llama --names '*.q_proj.weight' --table
-  safetensors inspect pytorch_model.bin --json | jq '.tensors[].name'
-
-JSON:
-  { format, files: [{ file, bytes }], index?, metadata, tensorCount, parameters, bytes,
-    dtypes: { DTYPE: { tensors, parameters, bytes } }, pickle?, problems: [{ code, message, … }],
-    tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
-  "file" is there when there are several, "dataOffsets" for safetensors: begin and end in its data section.
-
-Exit codes:
-  0  shown
-  1  the file is invalid; what could be understood of it is shown
-  2  there is no such file, it cannot be read, or the command was used wrongly`;
-
 function parseLimit(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a whole number.");
+  throw new InvalidArgumentError("It is to be a whole number.");
 }
 
 async function inspect(path: string, options: InspectOptions): Promise<number> {
   await using opened = await openFiles(path, "lenient");
-  const overview = await summarise(opened, options.names);
-  await (options.json ? printJson(opened, overview) : printLines(humanLines(opened, overview, options)));
+  const overview = await overviewOf(opened, globFilter(options.names));
+  await printLines(options.json ? jsonLines(opened, overview) : textLines(opened, overview, options));
   return opened.whole.problems.length > 0 ? EXIT.invalid : EXIT.ok;
 }
 
+/** One JSON object, of which each tensor has a line: it may be larger than any string can be. */
+function* jsonLines({ location, whole }: OpenedFiles, overview: Overview): Iterable<string> {
+  const several = overview.files.length > 1;
+  const { tensors: tensorCount, parameters, bytes } = overview.totals;
+  const head = {
+    format: whole.format,
+    files: overview.files,
+    ...(location.index && { index: location.index.file }),
+    metadata: Object.fromEntries(whole.metadata),
+    tensorCount,
+    parameters,
+    bytes,
+    dtypes: Object.fromEntries(overview.dtypes),
+    problems: whole.problems.map(errorJson),
+  };
+  yield `${toJson(head, 2).slice(0, -"\n}".length)},`;
+  yield '  "tensors": [';
+  for (const [index, tensor] of overview.tensors.entries()) {
+    const { name, dtype, shape, byteLength, file, dataOffsets } = tensor;
+    const place = { ...(several && { file }), ...(dataOffsets && { dataOffsets }) };
+    const comma = index < overview.tensors.length - 1 ? "," : "";
+    yield `    ${toJson({ name, dtype, shape, bytes: byteLength, ...place })}${comma}`;
+  }
+  yield "  ]";
+  yield "}";
+}
+
+function* textLines(opened: OpenedFiles, overview: Overview, options: InspectOptions): Iterable<string> {
+  yield* table([{ style: outColors.dim }, {}], [...summaryRows(opened, overview, options)]);
+  yield* listProblems(opened);
+  if (overview.totals.tensors === 0) return;
+  yield "";
+  yield* dtypeTable(overview);
+  yield "";
+  yield* tensorLines(overview, options);
+}
+
+function* summaryRows(
+  { location, whole }: OpenedFiles,
+  overview: Overview,
+  { names }: InspectOptions,
+): Iterable<[string, string]> {
+  const { files, totals } = overview;
+  const size = files.reduce((sum, file) => sum + file.bytes, 0);
+  yield ["format", whole.format];
+  if (location.index) yield ["index", nameText(location.index.file)];
+  yield* listed(files.length > 1 ? "files" : "file", files, ({ file, bytes }) => {
+    return files.length > 1 ? `${nameText(file)}  ${formatBytes(bytes)}` : nameText(file);
+  });
+  yield ["size", exact(size, formatBytes(size), "bytes")];
+  const filtered = names === undefined ? "" : ` of ${formatCount(whole.size)}, named ${nameText(names)}`;
+  yield ["tensors", formatCount(totals.tensors) + filtered];
+  yield ["parameters", exact(totals.parameters, formatParameters(totals.parameters))];
+  yield ["data", exact(totals.bytes, formatBytes(totals.bytes), "bytes")];
+  yield* listed("metadata", [...whole.metadata], ([key, value]) => {
+    const cut = value.length > VALUE_LENGTH ? `${value.slice(0, VALUE_LENGTH)}…` : value;
+    return `${nameText(key)} = ${nameText(cut)}`;
+  });
+}
+
+/** The rounded number, and the exact one where rounding has taken something away. */
+function exact(value: number, rounded: string, unit = ""): string {
+  return value < 1000 ? rounded : `${rounded} (${`${formatCount(value)} ${unit}`.trimEnd()})`;
+}
+
+/** Rows for the first items of a list, and one for how many more there are. */
+function* listed<T>(title: string, items: readonly T[], show: (item: T) => string): Iterable<[string, string]> {
+  for (const [index, item] of items.slice(0, LISTED).entries()) yield [index === 0 ? title : "", show(item)];
+  if (items.length > LISTED) yield ["", outColors.dim(`and ${formatCount(items.length - LISTED)} more`)];
+}
+
+function* listProblems({ whole: { problems } }: OpenedFiles): Iterable<string> {
+  if (problems.length === 0) return;
+  yield "";
+  yield outColors.red(`  ${plural(problems.length, "problem")}: other programs will refuse this, or read it differently`);
+  for (const problem of problems.slice(0, LISTED)) yield `    ${problemText(problem)}`;
+  if (problems.length > LISTED) yield "    `safetensors check` lists all of them.";
+}
+
+function dtypeTable({ dtypes, totals }: Overview): Iterable<string> {
+  const right = { align: "right" } as const;
+  const columns: Column[] = [
+    { title: "dtype", style: outColors.cyan },
+    { title: "tensors", ...right },
+    { title: "parameters", ...right },
+    { title: "bytes", ...right },
+    { title: "share", ...right },
+  ];
+  const rows = [...dtypes].map(([dtype, sums]) => [
+    dtype,
+    formatCount(sums.tensors),
+    formatCount(sums.parameters),
+    formatBytes(sums.bytes),
+    formatShare(sums.bytes, totals.bytes),
+  ]);
+  return table(columns, rows, outColors.dim);
+}
+
+function* tensorLines(overview: Overview, options: InspectOptions): Iterable<string> {
+  const asTree = !options.table && (options.tree || overview.tensors.length > TABLE_ROWS);
+  const several = overview.files.length > 1;
+  const title = (text: string): { title: string } => ({ title: text });
+  const columns: Column[] = [
+    title("name"),
+    { ...title("dtype"), style: outColors.cyan },
+    title("shape"),
+    { ...title("bytes"), align: "right" },
+    ...(several && !asTree ? [{ ...title("file"), style: outColors.dim }] : []),
+  ];
+  const rows = asTree ? treeRows(overview.tensors) : tableRows(overview, several);
+  const shown: (readonly string[])[] = [];
+  let left = 0;
+  for (const row of rows) {
+    if (shown.length < (options.limit ?? Infinity)) shown.push(row);
+    else left++;
+  }
+  yield* table(columns, shown, outColors.dim);
+  if (left > 0) yield outColors.dim(`  and ${plural(left, "line")} more`);
+}
+
+function* tableRows({ tensors }: Overview, several: boolean): Iterable<readonly string[]> {
+  for (const { name, dtype, shape, byteLength, file } of tensors) {
+    const cells = [nameText(name), dtype, `[${shape.join(", ")}]`, formatBytes(byteLength)];
+    yield several ? [...cells, nameText(file)] : cells;
+  }
+}

@@ -1,5 +1,6 @@
 import { fromBlob } from "../source/blob.ts";
 import { fromBytes } from "../source/memory.ts";
+import { readExactly } from "../source/read-into.ts";
 import type { ByteSource } from "../source/source.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { openSafetensors, type SafetensorsOptions } from "./safetensors.ts";
@@ -32,7 +33,7 @@ export type OpenInput = Blob | ArrayBufferLike | ArrayBufferView | ByteSource;
 export async function open(input: OpenInput, options: OpenOptions = {}): Promise<Checkpoint> {
   const source = toSource(input);
   for (const reader of options.readers ?? []) {
-    const head = await source.read(0, Math.min(source.size, reader.headLength), options);
+    const head = await readExactly(source, 0, Math.min(source.size, reader.headLength), options);
     if (reader.recognises(head)) return reader.open(source, options);
   }
   return openSafetensors(source, options);

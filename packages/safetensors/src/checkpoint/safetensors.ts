@@ -1,7 +1,7 @@
 import { SafetensorsError } from "../errors.ts";
-import { diagnose } from "../format/diagnose.ts";
 import { type Header, LENGTH_BYTES, parseHeader, readHeaderLength } from "../format/header.ts";
 import type { ReadMode } from "../format/mode.ts";
+import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { contiguousStrides, type StridedView } from "../view/view.ts";
 import { Checkpoint, type TensorIndex } from "./checkpoint.ts";
@@ -36,24 +36,25 @@ export async function openSafetensors(
  * @throws `NOT_SAFETENSORS` when the file is recognisably something else, else what is wrong with the header.
  */
 export async function readHeader(source: ByteSource, options: SafetensorsOptions = {}): Promise<Header> {
-  const head = await source.read(0, Math.min(source.size, FIRST_READ), options);
+  const head = await readExactly(source, 0, Math.min(source.size, FIRST_READ), options);
   try {
     const length = readHeaderLength(head, source.size);
     const end = LENGTH_BYTES + length;
-    const json =
-      end <= head.length
-        ? head.subarray(LENGTH_BYTES, end)
-        : await source.read(LENGTH_BYTES, length, options);
-    return parseHeader(json, source.size - end, options.mode);
+    if (end <= head.length) return parseHeader(head.subarray(LENGTH_BYTES, end), source.size - end, options);
+    const json = await source.read(LENGTH_BYTES, length, options);
+    const { CanonicalScanner } = await import("../format/canonical-scanner.ts");
+    return parseHeader(json, source.size - end, { mode: options.mode, Entries: CanonicalScanner });
   } catch (error) {
-    throw explain(error, head, source.size);
+    throw await explain(error, head, source.size);
   }
 }
 
 /** An error of the header says what the file is instead, where that can be told. */
-function explain(error: unknown, head: Uint8Array, size: number): unknown {
-  const isOfHeader = error instanceof SafetensorsError && /HEADER|JSON|UTF8/.test(error.code);
-  const found = isOfHeader ? diagnose(head, size) : undefined;
+async function explain(error: unknown, head: Uint8Array, size: number): Promise<unknown> {
+  if (!(error instanceof SafetensorsError && /HEADER|JSON|UTF8/.test(error.code))) return error;
+  // Loaded apart: its texts are a fifth of what a web page would otherwise load to read a good file.
+  const { diagnose } = await import("../format/diagnose.ts");
+  const found = diagnose(head, size);
   if (!found) return error;
   const text = `this is ${found.description}, not safetensors. ${found.advice}`;
   return new SafetensorsError("NOT_SAFETENSORS", text, { kind: found.kind, cause: error });

@@ -42,7 +42,7 @@ function readIndex(json: Uint8Array): ShardIndex {
       cursor.peek();
       const start = cursor.at;
       cursor.skipValue(1);
-      if (key === "metadata") metadata = asRecord(cursor.textOf(start, cursor.at));
+      if (key === "metadata") metadata = asRecord(json.subarray(start, cursor.at));
     }
   }
   if (cursor.peek() !== -1) cursor.malformed("nothing but white space after the index");
@@ -74,8 +74,8 @@ function readWeightMap(cursor: JsonCursor, weightMap: Map<string, string>, files
   }
 }
 
-function asRecord(json: string): Record<string, unknown> {
-  const value: unknown = JSON.parse(json);
+function asRecord(json: Uint8Array): Record<string, unknown> {
+  const value: unknown = JSON.parse(new TextDecoder().decode(json));
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : {};
@@ -94,15 +94,29 @@ export function checkShardFileName(name: string): void {
   throw new SafetensorsError("UNSAFE_FILE_NAME", text, { file: name });
 }
 
-/** Files named `…-00001-of-00003…` must all say the same number of files, and there must be that many. */
+/** The name of a file with a star for its number in a set, as in `model-*-of-00003.safetensors`. */
+export function withoutNumber(file: string): string {
+  return file.replace(/-\d{5,6}-of-(?=\d{5,6}\.)/, "-*-of-");
+}
+
+/**
+ * Of a set of files named `…-00001-of-00003…` there must be as many as their names say. Files without such a number
+ * may stand beside them: quantisers add one for the layers that they leave alone.
+ *
+ * @throws `INDEX_MISMATCH`
+ */
 export function checkNumbering(files: readonly string[]): void {
-  const counts = new Set(files.map((file) => /-\d{5,6}-of-(\d{5,6})\./.exec(file)?.[1]));
-  if (counts.size === 1 && counts.has(undefined)) return;
-  const [count] = counts;
-  if (counts.size === 1 && Number(count) === files.length) return;
-  const said = [...counts].map((each) => (each === undefined ? "no number" : Number(each))).join(" and ");
-  throw new SafetensorsError(
-    "INDEX_MISMATCH",
-    `there are ${files.length} files, but their names say ${said}`,
-  );
+  const sets = new Map<string, number>();
+  for (const file of files) {
+    const set = withoutNumber(file);
+    sets.set(set, (sets.get(set) ?? 0) + 1);
+  }
+  for (const [set, count] of sets) {
+    const said = /-\*-of-(\d+)\./.exec(set)?.[1];
+    if (said === undefined || Number(said) === count) continue;
+    throw new SafetensorsError(
+      "INDEX_MISMATCH",
+      `there are ${count} files ${quote(set)}, but their names say ${Number(said)}`,
+    );
+  }
 }

@@ -27,8 +27,14 @@ export function joinShards(
   for (const [file, shard] of shards) {
     for (const name of shard.keys()) {
       const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? file);
-      if (place === undefined) report(`tensor ${quote(name)} of ${file} is not in the index`, name, file);
-      else if (place !== file) report(`tensor ${quote(name)} is in both ${place} and ${file}`, name, file);
+      if (place !== file) {
+        const wrong = !weightMap
+          ? `is in both ${place} and ${file}`
+          : place === undefined
+            ? `of ${file} is not in the index`
+            : `is in ${file}, but the index places it in ${place}`;
+        report(`tensor ${quote(name)} ${wrong}`, name, file);
+      }
       if (place === file || (place === undefined && mode === "lenient")) owners.set(name, file);
     }
   }

@@ -1,4 +1,3 @@
-import { toFloat32 } from "../dtype/decode.ts";
 import { type Dtype, type DtypeArrays, elementCount } from "../dtype/dtype.ts";
 import { asTypedArray } from "../dtype/typed-array.ts";
 import { quote, SafetensorsError } from "../errors.ts";
@@ -44,7 +43,11 @@ export class TensorHandle<D extends Dtype = Dtype> {
    * that memory; otherwise the bytes belong to the caller.
    */
   async bytes(options?: ReadOptions): Promise<Uint8Array> {
-    return this.#named(() => readView(this.view, options));
+    try {
+      return await readView(this.view, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
   }
 
   /**
@@ -57,24 +60,27 @@ export class TensorHandle<D extends Dtype = Dtype> {
 
   /** The elements as 32-bit floats, rounded to nearest even where F32 cannot hold them; C64 gives two an element. */
   async toFloat32(options?: ReadOptions): Promise<Float32Array> {
-    return toFloat32(this.dtype, await this.bytes(options), this.length);
+    const bytes = await this.bytes(options);
+    const { toFloat32 } = await import("../dtype/decode.ts");
+    return toFloat32(this.dtype, bytes, this.length);
   }
 
   /**
    * The bytes in order, in pieces that fit `buffer` and are only valid until the next one is asked for. Memory stays
    * at one buffer, whatever the tensor's size.
    */
-  chunks(buffer: Uint8Array, options?: ReadOptions): AsyncIterable<Uint8Array> {
-    return chunksOf(this.view, buffer, options);
+  async *chunks(buffer: Uint8Array, options?: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      yield* chunksOf(this.view, buffer, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
   }
 
-  async #named<T>(read: () => Promise<T>): Promise<T> {
-    try {
-      return await read();
-    } catch (error) {
-      if (!(error instanceof SafetensorsError) || error.details.tensor !== undefined) throw error;
-      const details = { ...error.details, tensor: this.name, cause: error.cause ?? error };
-      throw new SafetensorsError(error.code, `${error.reason} (reading tensor ${quote(this.name)})`, details);
-    }
+  /** An error of reading with the name of the tensor. */
+  #named(error: unknown): unknown {
+    if (!(error instanceof SafetensorsError) || error.details.tensor !== undefined) return error;
+    const details = { ...error.details, tensor: this.name, cause: error.cause ?? error };
+    return new SafetensorsError(error.code, `${error.reason} (reading tensor ${quote(this.name)})`, details);
   }
 }

@@ -109,5 +109,6 @@ export function isDtype(name: string): name is Dtype {
 
 /** Number of elements of a shape. The caller has checked that it is a safe integer. */
 export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
+  // Dimensions beside a zero may be so large that their product is beyond a double.
+  return shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
 }

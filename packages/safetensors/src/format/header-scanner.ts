@@ -1,6 +1,5 @@
 import { DTYPE_INDEX, DTYPE_ORDER } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
-import { CanonicalScanner } from "./canonical-scanner.ts";
 import { JsonCursor } from "./json-cursor.ts";
 import type { ReadMode } from "./mode.ts";
 import { TensorTable } from "./tensor-table.ts";
@@ -10,6 +9,12 @@ const OPEN_BRACE = 0x7b;
 const TWO_TO_64 = 2n ** 64n;
 
 const encoder = new TextEncoder();
+
+/** Reads runs of tensor entries of a form it knows: see `CanonicalScanner`. */
+export interface EntryScanner {
+  /** Reads entries from `at` on, the first of them after a comma unless it is the `first` one; returns where it stopped. */
+  scan(at: number, first: boolean): number;
+}
 
 /** Bits of `#fields`: which fields of the entry have been seen. */
 const HAS_DTYPE = 1;
@@ -27,6 +32,7 @@ export class HeaderScanner {
   readonly problems: SafetensorsError[] = [];
   readonly #cursor: JsonCursor;
   readonly #mode: ReadMode;
+  readonly #entries: EntryScanner | undefined;
   #metadataSeen = false;
   // The entry being read.
   #fields = 0;
@@ -36,10 +42,11 @@ export class HeaderScanner {
   #begin = 0;
   #end = 0;
 
-  constructor(json: Uint8Array, mode: ReadMode) {
+  constructor(json: Uint8Array, mode: ReadMode, Entries?: new (table: TensorTable) => EntryScanner) {
     this.#cursor = new JsonCursor(json);
     this.#mode = mode;
     this.table = new TensorTable(json);
+    this.#entries = Entries && new Entries(this.table);
   }
 
   /** Reads the whole header; false if (in lenient mode) it had to stop before the end. */
@@ -57,11 +64,10 @@ export class HeaderScanner {
 
   #readMembers(): void {
     const cursor = this.#cursor;
-    const canonical = new CanonicalScanner(this.table);
     cursor.beginObject("the header");
     for (let first = true; ; first = false) {
       const known = this.table.count;
-      cursor.at = canonical.scan(cursor.at, first);
+      if (this.#entries) cursor.at = this.#entries.scan(cursor.at, first);
       if (!cursor.nextKey(first && this.table.count === known)) break;
       this.#member();
     }

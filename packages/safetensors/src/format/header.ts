@@ -1,7 +1,7 @@
 import { DTYPE_ORDER, type Dtype } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
-import { HeaderScanner, readShapeAt } from "./header-scanner.ts";
+import { type EntryScanner, HeaderScanner, readShapeAt } from "./header-scanner.ts";
 import { checkLayout } from "./layout.ts";
 import type { ReadMode } from "./mode.ts";
 import type { TensorTable } from "./tensor-table.ts";
@@ -96,6 +96,14 @@ export function readHeaderLength(prefix: Uint8Array, fileSize: number): number {
   return length;
 }
 
+/** Options of `parseHeader`. */
+export interface ParseOptions {
+  /** How strictly the header is read; `strict` unless said otherwise. */
+  readonly mode?: ReadMode | undefined;
+  /** `CanonicalScanner`, to read a header of thousands of tensors faster. */
+  readonly Entries?: (new (table: TensorTable) => EntryScanner) | undefined;
+}
+
 /**
  * Reads and checks a header.
  *
@@ -103,8 +111,9 @@ export function readHeaderLength(prefix: Uint8Array, fileSize: number): number {
  * @param dataLength bytes in the file after the header.
  * @throws the first thing that is wrong, unless the mode is `lenient`.
  */
-export function parseHeader(json: Uint8Array, dataLength: number, mode: ReadMode = "strict"): Header {
-  const scanner = new HeaderScanner(json, mode);
+export function parseHeader(json: Uint8Array, dataLength: number, options: ParseOptions = {}): Header {
+  const { mode = "strict", Entries } = options;
+  const scanner = new HeaderScanner(json, mode, Entries);
   const report = (error: SafetensorsError): void => {
     if (mode !== "lenient") throw error;
     scanner.problems.push(error);

@@ -2,8 +2,15 @@ import { randomBytes } from "node:crypto";
 import { closeSync, fchmodSync, fsyncSync, openSync, statSync, writeSync } from "node:fs";
 import { readlink, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { SafetensorsError } from "../errors.ts";
 import type { Sink } from "../save/sink.ts";
 import { ioError } from "./io-error.ts";
+
+/** Links followed from one to the next: as many as Linux follows. */
+const MOST_LINKS = 40;
+
+/** Longest single write: from two gigabytes on Node refuses it. */
+const WRITE_BYTES = 1 << 30;
 
 /**
  * A file that appears whole or not at all: written beside its target under a name of its own, flushed to the disk, then
@@ -16,19 +23,28 @@ export async function fileSink(path: string): Promise<Sink> {
   const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
   let fd: number;
   try {
+    // A device or pipe would be replaced by a file, not written to.
+    if (statSync(target, { throwIfNoEntry: false })?.isFile() === false) {
+      throw new SafetensorsError("IO", `${target} is not a file, and only a file can be replaced`, {
+        file: target,
+      });
+    }
     fd = openSync(temporary, "wx", 0o666);
   } catch (cause) {
     throw ioError(target, "write", cause);
   }
   let open = true;
   const close = (): void => {
-    if (open) closeSync(fd);
+    if (!open) return;
     open = false;
+    closeSync(fd);
   };
   return {
     write(bytes) {
       try {
-        for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
+        for (let done = 0; done < bytes.length; ) {
+          done += writeSync(fd, bytes, done, Math.min(bytes.length - done, WRITE_BYTES));
+        }
       } catch (cause) {
         throw ioError(target, "write", cause);
       }
@@ -46,20 +62,30 @@ export async function fileSink(path: string): Promise<Sink> {
       }
     },
     async abort() {
-      close();
+      try {
+        close();
+      } catch {
+        // The file goes anyway.
+      }
       await rm(temporary, { force: true }).catch(() => {});
     },
   };
 }
 
-/** The file that a path leads to, which need not exist yet, even where a link points at it. */
+/** The file that a path leads to, which need not exist yet, even where links point at it. */
 async function followLinks(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch {
-    const link = await readlink(path).catch(() => undefined);
-    return link === undefined ? resolve(path) : resolve(dirname(path), link);
+  let target = path;
+  for (let links = 0; links < MOST_LINKS; links++) {
+    // Before "..", links to folders must be resolved as the system does, not as text.
+    const folder = await realpath(dirname(target)).catch(() => resolve(dirname(target)));
+    target = join(folder, basename(target));
+    const link = await readlink(target).catch(() => undefined);
+    if (link === undefined) return target;
+    target = resolve(folder, link);
   }
+  throw new SafetensorsError("IO", `cannot write ${path}: it is a link that leads back to itself`, {
+    file: path,
+  });
 }
 
 /** Makes the rename itself last through a power cut. Not every system can open a folder for that; then it is left. */

@@ -91,12 +91,19 @@ export class FileSource implements ByteSource {
       while (next < target.length) {
         const start = next;
         next = Math.min(start + PIECE_BYTES, target.length);
-        options?.signal?.throwIfAborted();
-        await this.#readPiece(offset + start, target.subarray(start, next));
+        try {
+          options?.signal?.throwIfAborted();
+          await this.#readPiece(offset + start, target.subarray(start, next));
+        } catch (error) {
+          next = target.length;
+          throw error;
+        }
       }
     };
     const pieces = Math.ceil(target.length / PIECE_BYTES);
-    await Promise.all(Array.from({ length: Math.min(pieces, PIECES_IN_FLIGHT) }, worker));
+    const workers = Array.from({ length: Math.min(pieces, PIECES_IN_FLIGHT) }, worker);
+    // After a failure too, nothing may write into the caller's memory any more: so wait for all.
+    for (const result of await Promise.allSettled(workers)) if (result.status === "rejected") throw result.reason;
   }
 
   async #readPiece(offset: number, target: Uint8Array): Promise<void> {

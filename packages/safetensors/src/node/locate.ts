@@ -1,7 +1,12 @@
 import type { Stats } from "node:fs";
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { checkNumbering, parseShardIndex, type ShardIndex } from "../checkpoint/shard-index.ts";
+import {
+  checkNumbering,
+  parseShardIndex,
+  type ShardIndex,
+  withoutNumber,
+} from "../checkpoint/shard-index.ts";
 import { inFile, quote, SafetensorsError } from "../errors.ts";
 import { MAX_INDEX_BYTES } from "../limits.ts";
 import { ioError } from "./io-error.ts";
@@ -65,18 +70,13 @@ async function inFolder(folder: string, format?: WeightsFormat): Promise<Checkpo
     const files = names.filter((name) => new RegExp(`\\.(${kind.endings})$`).test(name));
     if (files.length === 1) return one(folder, files[0]!);
     if (files.length > 1) {
-      if (!isNumberedSet(files)) throw ambiguous(folder, files);
+      if (new Set(files.map(withoutNumber)).size > 1) throw ambiguous(folder, files);
       checkNumbering(files);
       return { folder, files };
     }
   }
   const wanted = format === undefined ? "no safetensors and no PyTorch file" : `no ${format} file`;
   throw new SafetensorsError("NOT_FOUND", `the folder ${folder} holds ${wanted}`, { file: folder });
-}
-
-/** Whether all names are the same but for the shard's number. */
-function isNumberedSet(files: readonly string[]): boolean {
-  return new Set(files.map((file) => file.replace(/-\d{5,6}-of-(?=\d{5,6}\.)/, "-of-"))).size === 1;
 }
 
 function ambiguous(folder: string, candidates: readonly string[]): SafetensorsError {

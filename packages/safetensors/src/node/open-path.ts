@@ -35,7 +35,7 @@ export async function openPath(path: string, options: PathOptions = {}): Promise
 export async function openWeights(path: string, options: PathOptions = {}): Promise<Checkpoint> {
   const source = await openFile(path, options);
   try {
-    return await open(source, { readers: [torchReader], ...options });
+    return await open(source, { ...options, readers: options.readers ?? [torchReader] });
   } catch (error) {
     await source.close();
     throw error;

@@ -13,9 +13,8 @@ export async function saveFile(
   tensors: SaveInputs | Checkpoint,
   options: SaveOptions = {},
 ): Promise<void> {
-  const sink = await fileSink(path);
-  if (!(tensors instanceof Checkpoint)) return save(sink, tensors, options);
+  if (!(tensors instanceof Checkpoint)) return save(await fileSink(path), tensors, options);
   const inputs = [...tensors].map((tensor) => [tensor.name, tensor] as const);
-  const metadata = tensors.metadata.size > 0 ? tensors.metadata : undefined;
-  return save(sink, inputs, { metadata, ...options });
+  const metadata = options.metadata ?? (tensors.metadata.size > 0 ? tensors.metadata : undefined);
+  return save(await fileSink(path), inputs, { ...options, metadata });
 }

@@ -33,8 +33,9 @@ export interface SaveOptions extends HeaderOptions, ReadOptions {
  */
 export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions = {}): Promise<void> {
   try {
-    const tensors = new Map(Symbol.iterator in inputs ? inputs : Object.entries(inputs));
-    const writer = await SafetensorsWriter.begin(sink, tensors, options);
+    const entries = Symbol.iterator in inputs ? [...inputs] : Object.entries(inputs);
+    const writer = await SafetensorsWriter.begin(sink, entries, options);
+    const tensors = new Map(entries);
     const total = writer.tensors.at(-1)?.dataOffsets[1] ?? 0;
     const buffer = new Uint8Array(Math.min(BUFFER_BYTES, total));
     for (const { name, dataOffsets } of writer.tensors) {
@@ -51,15 +52,21 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
 function chunksOfInput(name: string, input: SaveInput, buffer: Uint8Array, options: ReadOptions): Chunks {
   if (input instanceof TensorHandle) return input.chunks(buffer, options);
   const { data } = input;
-  if (ArrayBuffer.isView(data)) return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
-  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return [new Uint8Array(data)];
+  if (ArrayBuffer.isView(data)) return pieces(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  // A web page may have no SharedArrayBuffer at all, so that `instanceof` would fail there.
+  if (/^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(data))) {
+    return pieces(new Uint8Array(data));
+  }
   throw new SafetensorsError(
     "INVALID_TENSOR",
     `the data of tensor ${quote(name)} is no typed array and no buffer`,
-    {
-      tensor: name,
-    },
+    { tensor: name },
   );
+}
+
+/** Cuts bytes in memory, so that progress and cancellation have steps and no sink gets gigabytes at once. */
+function* pieces(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
+  for (let at = 0; at < bytes.length; at += BUFFER_BYTES) yield bytes.subarray(at, at + BUFFER_BYTES);
 }
 
 /** Passes the chunks on, reports progress after each and stops when the caller has given up. */

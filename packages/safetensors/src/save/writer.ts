@@ -17,6 +17,8 @@ export class SafetensorsWriter {
   readonly tensors: readonly TensorInfo[];
   readonly #sink: Sink;
   #next = 0;
+  /** Whether bytes of the next tensor have been written, but not all. */
+  #broken = false;
 
   private constructor(sink: Sink, tensors: readonly TensorInfo[]) {
     this.#sink = sink;
@@ -47,6 +49,8 @@ export class SafetensorsWriter {
         tensor: name,
       });
     }
+    this.#checkWhole();
+    this.#broken = true;
     const size = due.dataOffsets[1] - due.dataOffsets[0];
     let written = 0;
     for await (const chunk of chunks) {
@@ -60,11 +64,13 @@ export class SafetensorsWriter {
       const text = `tensor ${quote(name)} was declared with ${size} bytes, but ${amount} came`;
       throw new SafetensorsError("SIZE_MISMATCH", text, { tensor: name });
     }
+    this.#broken = false;
     this.#next++;
   }
 
   /** Ends the file; it is complete and in its place when this returns. */
   async finish(): Promise<void> {
+    this.#checkWhole();
     const due = this.tensors[this.#next];
     if (due)
       throw new SafetensorsError("WRONG_ORDER", `the data of tensor ${quote(due.name)} is missing`, {
@@ -76,5 +82,12 @@ export class SafetensorsWriter {
   /** Gives the file up: the sink leaves no trace of it. */
   async abort(): Promise<void> {
     await this.#sink.abort();
+  }
+
+  #checkWhole(): void {
+    if (!this.#broken) return;
+    const name = this.tensors[this.#next]!.name;
+    const text = `tensor ${quote(name)} was not written to its end; the file can only be given up`;
+    throw new SafetensorsError("WRONG_ORDER", text, { tensor: name });
   }
 }

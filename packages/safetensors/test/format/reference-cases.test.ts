@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SafetensorsError } from "../../src/errors.ts";
+import { CanonicalScanner } from "../../src/format/canonical-scanner.ts";
 import { encodeHeader, type TensorSpec } from "../../src/format/encode.ts";
 import { type Header, parseHeader, readHeaderLength } from "../../src/format/header.ts";
 import type { ReadMode } from "../../src/format/mode.ts";
@@ -26,7 +27,7 @@ const writeCases = readTable("encode-cases.json") as WriteCase[];
 
 function parse(file: Uint8Array, mode: ReadMode): Header {
   const end = 8 + readHeaderLength(file.subarray(0, 8), file.length);
-  return parseHeader(file.subarray(8, end), file.length - end, mode);
+  return parseHeader(file.subarray(8, end), file.length - end, { mode, Entries: CanonicalScanner });
 }
 
 function verdict(file: Uint8Array, mode: ReadMode): Header | SafetensorsError {

@@ -212,7 +212,7 @@ class PickleMachine {
 
         // ---- Names and calls
         case 0x63: // GLOBAL
-          stack.push(calls.global(reader.utf8Line(), reader.utf8Line()));
+          stack.push(calls.global(reader.nameLine(), reader.nameLine()));
           break;
         case 0x93: // STACK_GLOBAL
           stack.push(calls.stackGlobal());
@@ -222,7 +222,7 @@ class PickleMachine {
           break;
         case 0x69: // INST
           stack.push(
-            calls.call(calls.global(reader.utf8Line(), reader.utf8Line()), new PyTuple(stack.popToMark())),
+            calls.call(calls.global(reader.nameLine(), reader.nameLine()), new PyTuple(stack.popToMark())),
           );
           break;
         case 0x6f: // OBJ

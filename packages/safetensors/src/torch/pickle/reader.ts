@@ -130,9 +130,11 @@ export class PickleReader {
     return line;
   }
 
-  utf8Line(): string {
+  /** GLOBAL and INST: a name, which is not empty, and UTF-8 without exceptions. */
+  nameLine(): string {
     const line = this.line();
-    return this.#parsed(decodeUtf8(line, 0, line.length));
+    const name = decodeUtf8(line, 0, line.length);
+    return this.#parsed(name === "" || /\p{Surrogate}/u.test(name ?? "") ? undefined : name);
   }
 
   /** PERSID: ASCII only. */

@@ -1,0 +1,121 @@
+import { type Command, Option } from "commander";
+import type { ReadMode } from "safetensors.js";
+import { openFiles } from "../open-files.ts";
+import { adviceFor, EXIT, errorJson, exitCodeOf, problemText } from "../output/failure.ts";
+import { formatBytes, plural } from "../output/numbers.ts";
+import { outColors, printLines } from "../output/terminal.ts";
+import { nameText, printable, toJson } from "../output/text.ts";
+
+interface CheckOptions {
+  readonly mode: "strict" | "compat";
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+const HELP = `
+Modes:
+  strict   what the format's specification and its reference implementation allow; all that
+           is wrong is listed
+  compat   what the reference implementation accepts and refuses; it stops at the first error
+
+What is checked: of safetensors, the header, the place of every tensor, and the size of the
+file; of an index, that its files are there and have the tensors it says; of PyTorch files,
+that the tensors can be read without running any code. The data itself is not read.
+
+Examples:
+  safetensors check model.safetensors
+  safetensors check models/*/ --quiet
+  safetensors check pytorch_model.bin && safetensors convert pytorch_model.bin
+
+Exit codes:
+  0  all are valid
+  1  one or more are invalid or dangerous
+  2  none is invalid, but one or more could not be checked: missing, unreadable, unsupported;
+     or the command was used wrongly`;
+
+/** Adds `check` to the program. */
+export function addCheck(program: Command): void {
+  program
+    .command("check")
+    .summary("tell whether files are valid and safe to read")
+    .description("Checks safetensors and PyTorch files, folders and indexes, and lists everything that is wrong.")
+    .argument("<path...>", "files, folders, or indexes; a checkpoint of several files is checked as one")
+    .addOption(
+      new Option("--mode <mode>", "which rules to apply").choices(["strict", "compat"]).default("strict"),
+    )
+    .option("--json", "print the results as JSON")
+    .option("--quiet", "print only what is wrong")
+    .addHelpText("after", HELP)
+    .action(async (paths: string[], options: CheckOptions) => {
+      process.exitCode = await check(paths, options);
+    });
+}
+
+/** What was found out about one path. */
+interface Result {
+  readonly path: string;
+  readonly status: "valid" | "invalid" | "unchecked";
+  readonly format?: string;
+  readonly files?: readonly string[];
+  readonly tensors?: number;
+  readonly bytes?: number;
+  readonly problems: readonly unknown[];
+}
+
+async function check(paths: readonly string[], options: CheckOptions): Promise<number> {
+  const results: Result[] = [];
+  for (const path of paths) {
+    const result = await checkOne(path, options.mode);
+    results.push(result);
+    if (!options.json && !(options.quiet && result.status === "valid")) await printLines(describe(result));
+  }
+  const count = (status: Result["status"]): number => results.filter((one) => one.status === status).length;
+  const summary = { valid: count("valid"), invalid: count("invalid"), unchecked: count("unchecked") };
+  if (options.json) {
+    const shown = results.map((result) => ({ ...result, problems: result.problems.map(errorJson) }));
+    await printLines([toJson({ results: shown, summary }, 2)]);
+  } else if (paths.length > 1 && !options.quiet) {
+    const parts = [`${summary.valid} valid`, `${summary.invalid} invalid`];
+    if (summary.unchecked > 0) parts.push(`${summary.unchecked} could not be checked`);
+    await printLines(["", parts.join(", ")]);
+  }
+  if (summary.invalid > 0) return EXIT.invalid;
+  return summary.unchecked > 0 ? EXIT.failed : EXIT.ok;
+}
+
+async function checkOne(path: string, mode: CheckOptions["mode"]): Promise<Result> {
+  // The lenient mode applies the strict rules and goes on after what is wrong.
+  const readMode: ReadMode = mode === "strict" ? "lenient" : mode;
+  try {
+    await using opened = await openFiles(path, readMode);
+    const { whole, location } = opened;
+    const bytes = [...whole].reduce((sum, tensor) => sum + tensor.byteLength, 0);
+    const found = { format: whole.format, files: location.files, tensors: whole.size, bytes };
+    const status = whole.problems.length > 0 ? "invalid" : "valid";
+    return { path, status, ...found, problems: whole.problems };
+  } catch (error) {
+    return { path, status: exitCodeOf(error) === EXIT.invalid ? "invalid" : "unchecked", problems: [error] };
+  }
+}
+
+const STATUS: Readonly<Record<Result["status"], string>> = {
+  valid: outColors.green("valid"),
+  invalid: outColors.red("invalid"),
+  unchecked: outColors.yellow("could not be checked"),
+};
+
+function* describe({ path, status, format, files, tensors, bytes, problems }: Result): Iterable<string> {
+  const facts = [format];
+  if (files && files.length > 1) facts.push(plural(files.length, "file"));
+  if (tensors !== undefined) facts.push(plural(tensors, "tensor"));
+  if (bytes !== undefined) facts.push(formatBytes(bytes));
+  const found = status === "valid" ? outColors.dim(`  ${facts.join(", ")}`) : "";
+  yield `${outColors.bold(nameText(path))}: ${STATUS[status]}${found}`;
+  const advices = new Set<string>();
+  for (const problem of problems) {
+    yield `  ${problemText(problem)}`;
+    const advice = adviceFor(problem);
+    if (advice !== undefined) advices.add(advice);
+  }
+  for (const advice of advices) yield `  ${outColors.dim(printable(advice))}`;
+}

@@ -1,0 +1,77 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { ByteSource, Dtype, TensorHandle } from "safetensors.js";
+import type { OpenedFiles } from "./open-files.ts";
+
+/** A tensor and where it is. */
+export interface ListedTensor {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly parameters: number;
+  readonly byteLength: number;
+  readonly file: string;
+  /** For safetensors: begin and end in the file's data section. */
+  readonly dataOffsets?: readonly [begin: number, end: number];
+}
+
+/** Sums over some tensors. */
+export interface Totals {
+  tensors: number;
+  parameters: number;
+  bytes: number;
+}
+
+/** What `inspect` tells of a checkpoint. */
+export interface Overview {
+  readonly files: readonly { readonly file: string; readonly bytes: number }[];
+  readonly tensors: readonly ListedTensor[];
+  readonly totals: Readonly<Totals>;
+  /** Totals of each dtype, the one with the most bytes first. */
+  readonly dtypes: ReadonlyMap<Dtype, Readonly<Totals>>;
+}
+
+/** Lists and sums up the tensors whose names `matches` accepts. */
+export async function overviewOf(
+  { location, shards }: OpenedFiles,
+  matches: (name: string) => boolean,
+): Promise<Overview> {
+  const files = await Promise.all(
+    location.files.map(async (file) => ({ file, bytes: (await stat(join(location.folder, file))).size })),
+  );
+  const tensors: ListedTensor[] = [];
+  const totals: Totals = { tensors: 0, parameters: 0, bytes: 0 };
+  const dtypes = new Map<Dtype, Totals>();
+  for (const [file, shard] of shards) {
+    let dataStart: number | undefined;
+    for (const tensor of shard) {
+      if (!matches(tensor.name)) continue;
+      if (shard.format === "safetensors") dataStart ??= await dataStartOf(tensor.view.source);
+      const listed = describe(tensor, file, dataStart);
+      tensors.push(listed);
+      const ofDtype = dtypes.get(tensor.dtype) ?? { tensors: 0, parameters: 0, bytes: 0 };
+      dtypes.set(tensor.dtype, ofDtype);
+      for (const sum of [totals, ofDtype]) {
+        sum.tensors++;
+        sum.parameters += listed.parameters;
+        sum.bytes += listed.byteLength;
+      }
+    }
+  }
+  const byBytes = [...dtypes].sort(([, a], [, b]) => b.bytes - a.bytes);
+  return { files, tensors, totals, dtypes: new Map(byBytes) };
+}
+
+function describe(tensor: TensorHandle, file: string, dataStart: number | undefined): ListedTensor {
+  const { name, dtype, shape, byteLength, length } = tensor;
+  const listed = { name, dtype, shape, parameters: length, byteLength, file };
+  if (dataStart === undefined) return listed;
+  const begin = tensor.view.bitOffset / 8 - dataStart;
+  return { ...listed, dataOffsets: [begin, begin + byteLength] };
+}
+
+/** The first byte after the header of a safetensors file. */
+async function dataStartOf(source: ByteSource): Promise<number> {
+  const { buffer, byteOffset } = await source.read(0, 8);
+  return 8 + Number(new DataView(buffer, byteOffset).getBigUint64(0, true));
+}

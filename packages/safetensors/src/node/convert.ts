@@ -1,0 +1,17 @@
+import { mkdir, realpath, rm, rmdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { joinShards } from "../checkpoint/sharded.ts";
+import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { inFile, SafetensorsError } from "../errors.ts";
+import { diagnose } from "../format/diagnose.ts";
+import { encodeHeader } from "../format/encode.ts";
+import { EXPANSION_ALLOWANCE_BYTES, MAX_EXPANSION } from "../limits.ts";
+import { save } from "../save/save.ts";
+import type { Sink } from "../save/sink.ts";
+import { groupAliases, openTorch, type TorchCheckpoint, torchReader } from "../torch/index.ts";
+import { encodeIndex } from "./convert-index.ts";
+import { type OutputPaths, outputPaths } from "./convert-names.ts";
+import { fileSink } from "./file-sink.ts";
+import { openFile } from "./file-source.ts";
+import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
