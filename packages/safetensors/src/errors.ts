@@ -9,7 +9,7 @@
  * - Input as a whole: `NOT_SAFETENSORS` (with `kind`: what it is instead), `UNSUPPORTED`, `NOT_FOUND`, `IO`,
  *   `SHORT_READ`, `OUT_OF_RANGE`, `CLOSED`.
  * - Checkpoints of several files: `INVALID_INDEX`, `UNSAFE_FILE_NAME`, `INDEX_MISMATCH`, `AMBIGUOUS`.
- * - Names: `TENSOR_NOT_FOUND`.
+ * - Asking: `TENSOR_NOT_FOUND`, `INVALID_SLICE`.
  * - PyTorch: `INVALID_ARCHIVE`, `INVALID_PICKLE`, `FORBIDDEN_GLOBAL`, `INVALID_TENSOR`.
  * - Writing: `INVALID_NAME`, `SIZE_MISMATCH`, `WRONG_ORDER`, `IO`.
  * - `LIMIT_EXCEEDED` (with `limit`: which one, see limits.ts).
@@ -43,6 +43,7 @@ export type ErrorCode =
   | "INDEX_MISMATCH"
   | "AMBIGUOUS"
   | "TENSOR_NOT_FOUND"
+  | "INVALID_SLICE"
   | "INVALID_ARCHIVE"
   | "INVALID_PICKLE"
   | "FORBIDDEN_GLOBAL"

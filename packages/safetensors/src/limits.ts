@@ -31,3 +31,9 @@ export const MAX_PICKLE_DIGITS = 4300;
 
 /** Depth at which tensors are looked for in nested containers. */
 export const MAX_CONTAINER_DEPTH = 2000;
+
+/** How many times the input's size a conversion may write: strides of 0 make a few bytes into any number. */
+export const MAX_EXPANSION = 4;
+
+/** Bytes that a conversion may write however small its input is. */
+export const EXPANSION_ALLOWANCE: number = 1024 * MiB;

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { ReadMode } from "safetensors.js";
 import { openFiles } from "../open-files.ts";
-import { adviceFor, EXIT, errorJson, exitCodeOf, problemText } from "../output/failure.ts";
+import { EXIT, errorJson, exitCodeOf, problemText } from "../output/failure.ts";
 import { formatBytes, plural } from "../output/numbers.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
@@ -114,7 +114,7 @@ function* describe({ path, status, format, files, tensors, bytes, problems }: Re
   const advices = new Set<string>();
   for (const problem of problems) {
     yield `  ${problemText(problem)}`;
-    const advice = adviceFor(problem);
+    const { advice } = errorJson(problem);
     if (advice !== undefined) advices.add(advice);
   }
   for (const advice of advices) yield `  ${outColors.dim(printable(advice))}`;

@@ -12,9 +12,9 @@ export interface Progress {
 
 const BAR_WIDTH = 28;
 
-/** Starts a bar; it shows with the first update. */
-export function startProgress(): Progress {
-  if (!process.stderr.isTTY) return { update() {}, stop() {} };
+/** Starts a bar, if it is wanted; it shows with the first update. */
+export function startProgress(wanted: boolean): Progress {
+  if (!wanted || !process.stderr.isTTY) return { update() {}, stop() {} };
   let started: number | undefined;
   const bar = new SingleBar({
     stream: process.stderr,

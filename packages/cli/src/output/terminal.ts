@@ -1,7 +1,7 @@
 import picocolors from "picocolors";
 
 /** The styles of picocolors. */
-export type Colors = typeof picocolors;
+export type Colors = ReturnType<typeof picocolors.createColors>;
 
 /** Colours for what goes to standard output. */
 export const outColors: Colors = picocolors.createColors(hasColors(process.stdout));
@@ -39,13 +39,13 @@ function write(text: string): Promise<void> {
 }
 
 /**
- * Lets a reader such as `head` go away: what is still written then is dropped, the command runs on to its exit code.
+ * Lets a reader such as `head`, or the terminal, go away: what is still written then is dropped, the command runs on to its exit code.
  * Without a handler, Node ends with a stack trace.
  */
 export function ignoreClosedPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
     });
   }
 }

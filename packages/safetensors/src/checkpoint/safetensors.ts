@@ -41,7 +41,7 @@ export async function readHeader(source: ByteSource, options: SafetensorsOptions
     const length = readHeaderLength(head, source.size);
     const end = LENGTH_BYTES + length;
     if (end <= head.length) return parseHeader(head.subarray(LENGTH_BYTES, end), source.size - end, options);
-    const json = await source.read(LENGTH_BYTES, length, options);
+    const json = await readExactly(source, LENGTH_BYTES, length, options);
     const { CanonicalScanner } = await import("../format/canonical-scanner.ts");
     return parseHeader(json, source.size - end, { mode: options.mode, Entries: CanonicalScanner });
   } catch (error) {

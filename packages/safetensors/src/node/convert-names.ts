@@ -20,7 +20,8 @@ export function safetensorsName(file: string): string {
 
 /** The name of the index for a PyTorch index, or for numbered files without one. */
 export function safetensorsIndexName({ files, index }: CheckpointFiles): string {
-  if (!index) return `${renamed(files[0]!).replace(/(-\d{5,6}-of-\d{5,6})?\.\w+$/, "")}.safetensors.index.json`;
+  if (!index)
+    return `${renamed(files[0]!).replace(/(-\d{5,6}-of-\d{5,6})?\.\w+$/, "")}.safetensors.index.json`;
   const name = renamed(index.file);
   const usual = name.replace(/\.(bin|pt|pth|ckpt)(?=\.index(\.|$))/, ".safetensors");
   return usual === name ? `${name.replace(/(\.index)?\.json$/, "")}.safetensors.index.json` : usual;
@@ -43,7 +44,10 @@ export async function outputPaths(input: CheckpointFiles, output: string | undef
   const taken = await Promise.all(inputs.map((file) => statOf(join(input.folder, file))));
   const targets = paths.index === undefined ? paths.files : [...paths.files, paths.index];
   if (new Set(targets.map((name) => name.toLowerCase())).size < targets.length) {
-    throw new SafetensorsError("AMBIGUOUS", "two of the input's files would get the same name when converted");
+    throw new SafetensorsError(
+      "AMBIGUOUS",
+      "two of the input's files would get the same name when converted",
+    );
   }
   for (const name of targets) {
     const path = join(paths.folder, name);

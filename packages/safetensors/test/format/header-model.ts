@@ -110,9 +110,9 @@ function entryOf(value: Json): Entry {
 }
 
 /** Reads a header by the rules of the reference, in strict mode with the rules that the library adds. */
-export function modelVerdict(json: Uint8Array, dataLength: number, strict: boolean): Verdict {
+export function modelVerdict(json: Uint8Array, dataLength: number, mode: "compat" | "strict"): Verdict {
   try {
-    return { tensors: read(json, dataLength, strict) };
+    return { tensors: read(json, dataLength, mode === "strict") };
   } catch (error) {
     return { refused: (error as Error).message };
   }

@@ -1,0 +1,49 @@
+import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runChild, runNode } from "./child.mjs";
+import { WORK } from "./data.mjs";
+import { interleave } from "./interleave.mjs";
+import { settleDisk, touchMemory, warmFile } from "./machine.mjs";
+
+const COMMAND = fileURLToPath(new URL("../../packages/cli/bin/safetensors.js", import.meta.url));
+const OBSERVE = new URL("../node/observe.mjs", import.meta.url).href;
+
+/** The most memory that a conversion may take, whatever the size of the checkpoint. */
+export const MOST_MEMORY = 150e6;
+
+/**
+ * Measures the conversion of a PyTorch file: our command, the same in Python, and `cp` of the file. All write a new
+ * file. The result of our command is compared with the original first.
+ */
+export function measureConversion(python, source, bytes, runs) {
+  const target = join(WORK, "converted.safetensors");
+  const ours = () => runNode(["--import", OBSERVE, COMMAND, "convert", source, target]);
+  const before = () => {
+    rmSync(target, { force: true });
+    settleDisk();
+    // Python holds the checkpoint, and the page cache its copy.
+    touchMemory(2.2 * bytes);
+    warmFile(source);
+  };
+  before();
+  ours();
+  runChild(python, ["python/compare.py", source, target]);
+  const sides = {
+    ours,
+    python: () => runChild(python, ["python/convert.py", source, target]),
+    cp: () => ({ ...runChild("cp", [source, target]), flush: flushFile(target) }),
+  };
+  const measured = interleave(sides, runs, before);
+  rmSync(target, { force: true });
+  return measured;
+}
+
+/** Milliseconds until a file that was written is on the disk. */
+function flushFile(path) {
+  const start = performance.now();
+  const fd = openSync(path, "r+");
+  fsyncSync(fd);
+  closeSync(fd);
+  return performance.now() - start;
+}

@@ -1,0 +1,33 @@
+import { existsSync, mkdirSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runChild } from "./child.mjs";
+
+/** Where the files for measuring are; git does not see it. */
+export const WORK = fileURLToPath(new URL("../.work/", import.meta.url));
+
+/** Size of the checkpoint of the row "large", in GB. */
+export const LARGE_GB = 4;
+
+/** Files and results of each group of rows, in GB for a checkpoint of one GB. */
+const DISK_GB = { open: () => 0.02, load: (size) => size, convert: (size) => 3 * size, small: () => 0.1, large: () => 2 * LARGE_GB };
+
+/** Throws if the disk has no room for all that the groups write. */
+export function checkDiskSpace(groups, size) {
+  mkdirSync(WORK, { recursive: true });
+  const needed = groups.reduce((sum, group) => sum + DISK_GB[group](size), 1) * 1e9;
+  const { bavail, bsize } = statfsSync(WORK);
+  if (bavail * bsize < needed) {
+    throw new Error(`${WORK} needs ${(needed / 1e9).toFixed(1)} GB free, ${(bavail * bsize / 1e9).toFixed(1)} GB are`);
+  }
+}
+
+/** The path of a file for measuring; written by `python/make_data.py` when it is not there yet. */
+export function dataFile(python, kind, amount) {
+  const path = join(WORK, `${kind}-${amount}.${kind.endsWith("bin") ? "bin" : "safetensors"}`);
+  if (!existsSync(path)) {
+    console.error(`making ${path}`);
+    runChild(python, ["python/make_data.py", kind, String(amount), path]);
+  }
+  return path;
+}

@@ -1,0 +1,86 @@
+"""Makes one file for measuring: make_data.py KIND AMOUNT PATH.
+
+model       a language model of AMOUNT GB with random weights, safetensors
+model-bin   the same, as PyTorch saves it
+header      AMOUNT tensors of two elements: nearly all of the file is header
+small-bin   AMOUNT tensors of 512 bytes, as PyTorch saves them
+zeros-bin   a language model of AMOUNT GB with weights of zero, as PyTorch saves it; takes no memory to make
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+
+import numpy
+import safetensors.numpy
+import torch
+
+HIDDEN, INNER, WORDS = 2048, 5632, 32000
+LAYER = {
+    "input_layernorm": (HIDDEN,),
+    "self_attn.q_proj": (HIDDEN, HIDDEN),
+    "self_attn.k_proj": (HIDDEN, HIDDEN),
+    "self_attn.v_proj": (HIDDEN, HIDDEN),
+    "self_attn.o_proj": (HIDDEN, HIDDEN),
+    "post_attention_layernorm": (HIDDEN,),
+    "mlp.gate_proj": (INNER, HIDDEN),
+    "mlp.up_proj": (INNER, HIDDEN),
+    "mlp.down_proj": (HIDDEN, INNER),
+}
+
+
+def model_shapes(gigabytes: float) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a Llama of 16-bit weights; the last tensor is as long as needed to reach the size."""
+    left = round(gigabytes * 1e9) // 2
+    layers = ((f"model.layers.{i}.{part}.weight", shape) for i in range(10**6) for part, shape in LAYER.items())
+    for name, shape in [("model.embed_tokens.weight", (WORDS, HIDDEN))] if gigabytes > 0.5 else []:
+        yield name, shape
+        left -= WORDS * HIDDEN
+    for name, shape in layers:
+        count = int(numpy.prod(shape))
+        if count >= left:
+            yield "lm_head.weight", (left,)
+            return
+        yield name, shape
+        left -= count
+
+
+def random_model(gigabytes: float) -> dict[str, numpy.ndarray]:
+    random = numpy.random.default_rng(0)
+    return {
+        name: numpy.frombuffer(random.bytes(2 * int(numpy.prod(shape))), "float16").reshape(shape)
+        for name, shape in model_shapes(gigabytes)
+    }
+
+
+def experts(count: int) -> list[str]:
+    """Names as a mixture of experts has them: those of the longest headers."""
+    parts = ("gate_proj", "up_proj", "down_proj")
+    return [f"model.layers.{i // 768}.mlp.experts.{i // 3 % 256}.{parts[i % 3]}.weight" for i in range(count)]
+
+
+def as_torch(arrays: dict[str, numpy.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def make(kind: str, amount: float, path: str) -> None:
+    if kind == "model":
+        safetensors.numpy.save_file(random_model(amount), path)
+    elif kind == "model-bin":
+        torch.save(as_torch(random_model(amount)), path)
+    elif kind == "header":
+        arrays = {name: numpy.zeros(2, "float16") for name in experts(int(amount))}
+        safetensors.numpy.save_file(arrays, path)
+    elif kind == "small-bin":
+        random = numpy.random.default_rng(0)
+        torch.save({name: torch.from_numpy(random.random(128, "float32")) for name in experts(int(amount))}, path)
+    elif kind == "zeros-bin":
+        torch.save(as_torch({name: numpy.zeros(shape, "float16") for name, shape in model_shapes(amount)}), path)
+    else:
+        sys.exit(f"there is no kind {kind!r}")
+
+
+kind, amount, path = sys.argv[1:]
+# Under its own name only when it is complete: a file that is there is taken as it is.
+make(kind, float(amount), f"{path}.part")
+os.replace(f"{path}.part", path)

@@ -1,0 +1,66 @@
+// Measures the library side by side with the Python originals: npm run bench. See README.md for how to read it.
+import { rmSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { ensureVenv } from "../interop/venv.mjs";
+import { prepare } from "../scripts/prepare.mjs";
+import { checkDiskSpace, WORK } from "./lib/data.mjs";
+import { describeMachine } from "./lib/machine.mjs";
+import { printTable } from "./lib/table.mjs";
+import { convertRows } from "./rows/convert.mjs";
+import { largeRows } from "./rows/large.mjs";
+import { loadRows } from "./rows/load.mjs";
+import { openRows } from "./rows/open.mjs";
+import { smallRows } from "./rows/small.mjs";
+
+const GROUPS = { open: openRows, load: loadRows, convert: convertRows, small: smallRows, large: largeRows };
+
+const USAGE = `npm run bench -- [options]
+  --only GROUPS   some of ${Object.keys(GROUPS).join(",")} (default: all but large)
+  --large         also convert 4 GB, for its memory
+  --runs N        measured runs of each side (default: 10 for open, else 5)
+  --size GB       size of the large checkpoint (default: 1)
+  --json          print everything measured as JSON instead of the table
+  --clean         delete the files made for measuring, and stop`;
+
+const { options, groups } = readArguments();
+if (options.clean) {
+  rmSync(WORK, { recursive: true, force: true });
+  process.exit();
+}
+prepare();
+checkDiskSpace(groups, options.size);
+const python = ensureVenv();
+const machine = describeMachine(python);
+const rows = [];
+for (const group of groups) {
+  rows.push(...(await GROUPS[group]({ python, size: options.size, runs: options.runs })));
+}
+if (options.json) console.log(JSON.stringify({ machine, rows }, undefined, 2));
+else printTable(machine, rows);
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        only: { type: "string" },
+        large: { type: "boolean" },
+        runs: { type: "string" },
+        size: { type: "string", default: "1" },
+        json: { type: "boolean" },
+        clean: { type: "boolean" },
+      },
+    });
+    const groups = values.only?.split(",") ?? Object.keys(GROUPS).filter((group) => group !== "large");
+    if (values.large && !groups.includes("large")) groups.push("large");
+    const unknown = groups.find((group) => !Object.hasOwn(GROUPS, group));
+    if (unknown !== undefined) throw new Error(`there are no rows named "${unknown}"`);
+    const size = Number(values.size);
+    if (!(size >= 0.01 && size <= 100)) throw new Error("--size is a number of GB from 0.01 to 100");
+    const runs = values.runs === undefined ? undefined : Number(values.runs);
+    if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) throw new Error("--runs is a whole number");
+    return { options: { ...values, size, runs }, groups };
+  } catch (error) {
+    console.error(`${error.message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}

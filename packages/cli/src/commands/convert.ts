@@ -1,0 +1,92 @@
+import { basename } from "node:path";
+import type { Command } from "commander";
+import { type ConvertResult, convertPath } from "safetensors.js/node";
+import { EXIT, fail } from "../output/failure.ts";
+import { formatBytes, formatCount, formatSeconds, plural } from "../output/numbers.ts";
+import { startProgress } from "../output/progress.ts";
+import { table } from "../output/table.ts";
+import { outColors, printLines } from "../output/terminal.ts";
+import { nameText, toJson } from "../output/text.ts";
+import { interruptible } from "../interrupt.ts";
+
+/** Tied tensors and left-out values that are listed; the rest is counted. */
+const LISTED = 10;
+
+interface ConvertOptions {
+  readonly key?: string;
+  readonly allowExpansion?: true;
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+const HELP = `
+Without an output, the new files go beside the input: pytorch_model.bin becomes
+model.safetensors, other.bin becomes other.safetensors, and a checkpoint of several files
+keeps its split and gets an index. Files that are there already are replaced.
+
+Examples:
+  safetensors convert pytorch_model.bin
+  safetensors convert checkpoint.pt weights.safetensors --key state_dict
+  safetensors convert models/llama converted/
+
+Exit codes:
+  0    converted
+  1    the input is invalid, dangerous, or was refused; nothing was written
+  2    it could not be done: no such file, no permission, no room, not supported, or the
+       command was used wrongly
+  130  stopped by Ctrl-C (143: by SIGTERM); nothing is left of it`;
+
+/** Adds `convert` to the program. */
+export function addConvert(program: Command): void {
+  program
+    .command("convert")
+    .summary("convert PyTorch files to safetensors")
+    .description("Converts a PyTorch checkpoint to safetensors. No code in it is run, and Python is not needed.")
+    .argument("<input>", "a PyTorch file (.bin, .pt, .pth, .ckpt), its index, or a folder")
+    .argument("[output]", "a file to write; a folder for a checkpoint of several files")
+    .option("--key <path>", "where the tensors are, if the file has several sets: model, state_dict, a.b …")
+    .option("--allow-expansion", "write it even if it gets more than 4 times as large as the input")
+    .option("--json", "print the result as JSON")
+    .option("--quiet", "print nothing but errors")
+    .addHelpText("after", HELP)
+    .action(async (input: string, output: string | undefined, options: ConvertOptions) => {
+      process.exitCode = await interruptible((signal) => convert(input, output, options, signal));
+    });
+}
+
+async function convert(
+  input: string,
+  output: string | undefined,
+  options: ConvertOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  const progress = startProgress(!options.quiet);
+  const start = performance.now();
+  try {
+    const { key, allowExpansion } = options;
+    const result = await convertPath(input, output, {
+      key,
+      allowExpansion,
+      signal,
+      onProgress: progress.update,
+    });
+    progress.stop();
+    const seconds = (performance.now() - start) / 1000;
+    if (options.json) await printLines([toJson(resultJson(result, seconds), 2)]);
+    else if (!options.quiet) await printLines(resultLines(result, seconds));
+    return EXIT.ok;
+  } catch (error) {
+    progress.stop();
+    if (signal.aborted) throw error;
+    return fail(error, options.json ?? false);
+  }
+}
+
+function resultJson(result: ConvertResult, seconds: number): unknown {
+  return { ...result, seconds };
+}
+
+function* resultLines(result: ConvertResult, seconds: number): Iterable<string> {
+  void [basename, formatBytes, formatCount, formatSeconds, plural, table, outColors, nameText, LISTED];
+  yield toJson(resultJson(result, seconds));
+}

@@ -1,0 +1,55 @@
+import { openSafetensors } from "../checkpoint/safetensors.ts";
+import { SafetensorsError } from "../errors.ts";
+import { diagnose } from "../format/diagnose.ts";
+import type { ByteSource } from "../source/source.ts";
+import { openTorch, type TorchCheckpoint, type TorchOptions, torchReader } from "../torch/index.ts";
+import { openFile } from "./file-source.ts";
+import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
+
+/** Bytes from the start of a file that a diagnosis looks at. */
+const HEAD_BYTES = 4096;
+
+/** Finds the PyTorch files of a conversion's input. A folder with safetensors only is told apart from an empty one. */
+export async function locateTorch(input: string): Promise<CheckpointFiles> {
+  try {
+    return await locateCheckpoint(input, "torch");
+  } catch (error) {
+    if (!(error instanceof SafetensorsError) || error.code !== "NOT_FOUND") throw error;
+    await locateCheckpoint(input, "safetensors").catch(() => {
+      throw error;
+    });
+    throw alreadySafetensors();
+  }
+}
+
+/** Opens one PyTorch file for conversion, with blocking reads: these are the fastest, and nothing else is to be done. */
+export async function openTorchFile(path: string, options: TorchOptions): Promise<TorchCheckpoint> {
+  const source = await openFile(path, { blocking: true });
+  try {
+    const head = await source.read(0, Math.min(source.size, Math.max(torchReader.headLength, HEAD_BYTES)));
+    if (torchReader.recognises(head)) return await openTorch(source, options);
+    throw await whatElse(source, head);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function whatElse(source: ByteSource, head: Uint8Array): Promise<SafetensorsError> {
+  const found = diagnose(head, source.size);
+  if (found) {
+    const text = `this is ${found.description}, not a PyTorch file. ${found.advice}`;
+    return new SafetensorsError("INVALID_ARCHIVE", text, { kind: found.kind });
+  }
+  try {
+    await openSafetensors(source);
+    return alreadySafetensors();
+  } catch (cause) {
+    return new SafetensorsError("INVALID_ARCHIVE", "this is neither a PyTorch file nor safetensors", { cause });
+  }
+}
+
+function alreadySafetensors(): SafetensorsError {
+  const text = "this is safetensors already, there is nothing to convert";
+  return new SafetensorsError("UNSUPPORTED", text, { kind: "safetensors" });
+}

@@ -1,0 +1,109 @@
+import { DTYPES } from "../dtype/dtype.ts";
+import { SafetensorsError } from "../errors.ts";
+import { type IndexItem, resolveIndex, type Selection } from "./index-items.ts";
+import { stackViews } from "./stack.ts";
+import { joinPieces, type Piece, type TensorView } from "./tiling.ts";
+import type { StridedView } from "./view.ts";
+
+/**
+ * Indexes a tensor as NumPy does, without reading anything: the result is a view of the same data. Several lists
+ * select element by element, as they do there.
+ *
+ * @throws `INVALID_SLICE` and `OUT_OF_RANGE` as `resolveIndex`, and for lists of different lengths
+ */
+export function sliceView(view: TensorView, items: readonly IndexItem[]): TensorView {
+  const selections = resolveIndex(view.shape, items);
+  const lists = selections.flatMap((selection) => (selection.kind === "list" ? [selection.indices] : []));
+  if (lists.length === 0) return select(view, selections);
+
+  const rows = commonLength(lists.map((list) => list.length));
+  const picked = Array.from({ length: rows }, (_, row) =>
+    select(
+      view,
+      selections.map((selection) => {
+        if (selection.kind !== "list") return selection;
+        const { axis, indices } = selection;
+        return { kind: "pick", axis, index: indices[indices.length === 1 ? 0 : row]! };
+      }),
+    ),
+  );
+  return stackViews(view.dtype, shapeOf(selections), picked, listPosition(selections));
+}
+
+/** Lists of one index go with lists of any length. */
+function commonLength(lengths: readonly number[]): number {
+  const others = new Set(lengths.filter((length) => length !== 1));
+  if (others.size > 1) {
+    throw new SafetensorsError("INVALID_SLICE", `the lists have different lengths: ${lengths.join(", ")}`);
+  }
+  return [...others][0] ?? 1;
+}
+
+/**
+ * Where the axis of the lists goes: to the place of the first list or integer if these stand side by side, else to
+ * the front. This is NumPy's rule ("Combining advanced and basic indexing"), where integers count as lists beside one.
+ */
+function listPosition(selections: readonly Selection[]): number {
+  const isAdvanced = ({ kind }: Selection): boolean => kind === "list" || kind === "pick";
+  const first = selections.findIndex(isAdvanced);
+  const last = selections.findLastIndex(isAdvanced);
+  return selections.slice(first, last).every(isAdvanced) ? first : 0;
+}
+
+/** Shape of the selection without its lists. */
+function shapeOf(selections: readonly Selection[]): number[] {
+  return selections.flatMap((selection) =>
+    selection.kind === "range" ? [selection.count] : selection.kind === "new" ? [1] : [],
+  );
+}
+
+function select(view: TensorView, selections: readonly Selection[]): TensorView {
+  if (!("pieces" in view)) return selectStrided(view, selections);
+  const pieces = view.pieces.flatMap((piece) => selectPiece(piece, selections));
+  return joinPieces(view.dtype, shapeOf(selections), pieces);
+}
+
+function selectStrided(view: StridedView, selections: readonly Selection[]): StridedView {
+  const strides: number[] = [];
+  let offset = 0;
+  for (const selection of selections) {
+    if (selection.kind === "new") strides.push(0);
+    if (selection.kind === "pick") offset += selection.index * view.strides[selection.axis]!;
+    if (selection.kind === "range") {
+      offset += selection.start * view.strides[selection.axis]!;
+      strides.push(selection.step * view.strides[selection.axis]!);
+    }
+  }
+  const bitOffset = view.bitOffset + offset * DTYPES[view.dtype].bits;
+  return { source: view.source, dtype: view.dtype, shape: shapeOf(selections), strides, bitOffset };
+}
+
+/** What a selection of the whole takes from one piece: nothing, or a piece of the result. */
+function selectPiece(piece: Piece, selections: readonly Selection[]): Piece[] {
+  const at: number[] = [];
+  const own: Selection[] = [];
+  for (const selection of selections) {
+    if (selection.kind === "new") {
+      at.push(0);
+      own.push(selection);
+      continue;
+    }
+    const { axis } = selection;
+    const begin = piece.at[axis]!;
+    const end = begin + piece.view.shape[axis]!;
+    if (selection.kind === "pick") {
+      if (selection.index < begin || selection.index >= end) return [];
+      own.push({ kind: "pick", axis, index: selection.index - begin });
+    } else if (selection.kind === "range") {
+      const { start, step, count } = selection;
+      // The steps at which the range is inside the piece, from the first to the last.
+      const [near, far] = step > 0 ? [begin, end - 1] : [end - 1, begin];
+      const first = Math.max(0, Math.ceil((near - start) / step));
+      const last = Math.min(count - 1, Math.floor((far - start) / step));
+      if (first > last) return [];
+      at.push(first);
+      own.push({ kind: "range", axis, start: start + first * step - begin, count: last - first + 1, step });
+    }
+  }
+  return [{ view: selectStrided(piece.view, own), at }];
+}
