@@ -57,7 +57,8 @@ function readArguments() {
     const size = Number(values.size);
     if (!(size >= 0.01 && size <= 100)) throw new Error("--size is a number of GB from 0.01 to 100");
     const runs = values.runs === undefined ? undefined : Number(values.runs);
-    if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) throw new Error("--runs is a whole number");
+    if (runs !== undefined && !(Number.isInteger(runs) && runs > 0))
+      throw new Error("--runs is a whole number");
     return { options: { ...values, size, runs }, groups };
   } catch (error) {
     console.error(`${error.message}\n\n${USAGE}`);

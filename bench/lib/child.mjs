@@ -17,11 +17,12 @@ export function runChild(command, args) {
   const wall = performance.now() - start;
   if (error) throw error;
   const [, , stderr, report] = output;
-  if (status !== 0) throw new Error(`"${command} ${args.join(" ")}" failed with exit code ${status}:\n${stderr}`);
+  if (status !== 0)
+    throw new Error(`"${command} ${args.join(" ")}" failed with exit code ${status}:\n${stderr}`);
   return { wall, ...JSON.parse(report || "{}") };
 }
 
-/** Runs a script of `node/` or a path, with options for Node before it. */
+/** `runChild` with Node as the command. */
 export function runNode(args) {
   return runChild(process.execPath, args);
 }

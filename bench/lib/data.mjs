@@ -10,7 +10,13 @@ export const WORK = fileURLToPath(new URL("../.work/", import.meta.url));
 export const LARGE_GB = 4;
 
 /** Files and results of each group of rows, in GB for a checkpoint of one GB. */
-const DISK_GB = { open: () => 0.02, load: (size) => size, convert: (size) => 3 * size, small: () => 0.1, large: () => 2 * LARGE_GB };
+const DISK_GB = {
+  open: () => 0.02,
+  load: (size) => size,
+  convert: (size) => 3 * size,
+  small: () => 0.1,
+  large: () => 2 * LARGE_GB,
+};
 
 /** Throws if the disk has no room for all that the groups write. */
 export function checkDiskSpace(groups, size) {
@@ -18,7 +24,9 @@ export function checkDiskSpace(groups, size) {
   const needed = groups.reduce((sum, group) => sum + DISK_GB[group](size), 1) * 1e9;
   const { bavail, bsize } = statfsSync(WORK);
   if (bavail * bsize < needed) {
-    throw new Error(`${WORK} needs ${(needed / 1e9).toFixed(1)} GB free, ${(bavail * bsize / 1e9).toFixed(1)} GB are`);
+    throw new Error(
+      `${WORK} needs ${(needed / 1e9).toFixed(1)} GB free, ${((bavail * bsize) / 1e9).toFixed(1)} GB are`,
+    );
   }
 }
 

@@ -6,14 +6,14 @@ const QUIET_SPREAD = 1.5;
  * warms up and is not counted.
  *
  * @param sides functions by name; each runs one process and gives its figures
- * @param before called ahead of every single run
+ * @param before called ahead of every single run with the name of its side
  * @returns the figures of each side, in the order of the runs
  */
 export function interleave(sides, runs, before = () => {}) {
   const measured = Object.fromEntries(Object.keys(sides).map((name) => [name, []]));
   for (let round = 0; round <= runs; round++) {
     for (const [name, side] of Object.entries(sides)) {
-      before();
+      before(name);
       const figures = side();
       if (round > 0) measured[name].push(figures);
     }

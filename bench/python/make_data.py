@@ -48,7 +48,7 @@ def model_shapes(gigabytes: float) -> Iterator[tuple[str, tuple[int, ...]]]:
 def random_model(gigabytes: float) -> dict[str, numpy.ndarray]:
     random = numpy.random.default_rng(0)
     return {
-        name: numpy.frombuffer(random.bytes(2 * int(numpy.prod(shape))), "float16").reshape(shape)
+        name: random.integers(1 << 16, size=shape, dtype="uint16").view("float16")
         for name, shape in model_shapes(gigabytes)
     }
 

@@ -5,7 +5,7 @@ import { assertSame, compareRuns, interleave, median } from "../lib/interleave.m
 const TENSORS = [100, 10_000, 100_000];
 
 /** Repeats in one process, for the figures of a process that has done it before. */
-const REPEATS = 9;
+const REPEATS = 5;
 
 /** Open a file and list its names: the cost of the header. */
 export function openRows({ python, runs = 10 }) {
@@ -17,7 +17,7 @@ export function openRows({ python, runs = 10 }) {
       theirs: () => runChild(python, ["python/open.py", path, String(repeats)]),
     });
     const fresh = interleave(sides(0), runs);
-    const warm = interleave(sides(REPEATS), Math.ceil(runs / 2));
+    const warm = interleave(sides(REPEATS), Math.ceil(runs / 3));
     assertSame(fresh, "names");
     assertSame(warm, "names");
     const title = `open and list ${count.toLocaleString("en")} tensors`;

@@ -20,9 +20,11 @@ Run \`safetensors <command> --help\` for the options, examples and exit codes of
 function createProgram(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const program = new Command("safetensors")
-    .description("Look into model weights, check them, and convert PyTorch files. No code found in a file is ever run.")
-    .version(version, "--version", "print the version")
-    .helpOption("--help", "print this help")
+    .description(
+      "Look into model weights, check them, and convert PyTorch files. No code found in a file is ever run.",
+    )
+    .version(version, "-v, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
     .helpCommand(false)
     .addHelpText("after", HELP)
     .showHelpAfterError("Add --help to see how it is used.")

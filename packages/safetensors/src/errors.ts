@@ -7,7 +7,7 @@
  * - Layout: `INVALID_OFFSETS` (overlap, hole or reversed range), `SIZE_OVERFLOW`, `MISALIGNED` (bits that do not
  *   fill a byte), `SIZE_MISMATCH`, `TRUNCATED`, `TRAILING_BYTES`.
  * - Input as a whole: `NOT_SAFETENSORS` (with `kind`: what it is instead), `UNSUPPORTED`, `NOT_FOUND`, `IO`,
- *   `SHORT_READ`, `OUT_OF_RANGE`, `CLOSED`.
+ *   `SHORT_READ`, `SOURCE_CHANGED`, `OUT_OF_RANGE`, `CLOSED`.
  * - Checkpoints of several files: `INVALID_INDEX`, `UNSAFE_FILE_NAME`, `INDEX_MISMATCH`, `AMBIGUOUS`.
  * - Asking: `TENSOR_NOT_FOUND`, `INVALID_SLICE`.
  * - PyTorch: `INVALID_ARCHIVE`, `INVALID_PICKLE`, `FORBIDDEN_GLOBAL`, `INVALID_TENSOR`.
@@ -36,6 +36,7 @@ export type ErrorCode =
   | "NOT_FOUND"
   | "IO"
   | "SHORT_READ"
+  | "SOURCE_CHANGED"
   | "OUT_OF_RANGE"
   | "CLOSED"
   | "INVALID_INDEX"

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import type { ReadMode } from "safetensors.js";
+import { type ReadMode, SafetensorsError } from "safetensors.js";
 import { openFiles } from "../open-files.ts";
 import { EXIT, errorJson, exitCodeOf, problemText } from "../output/failure.ts";
 import { formatBytes, plural } from "../output/numbers.ts";
@@ -38,7 +38,9 @@ export function addCheck(program: Command): void {
   program
     .command("check")
     .summary("tell whether files are valid and safe to read")
-    .description("Checks safetensors and PyTorch files, folders and indexes, and lists everything that is wrong.")
+    .description(
+      "Checks safetensors and PyTorch files, folders and indexes, and lists everything that is wrong.",
+    )
     .argument("<path...>", "files, folders, or indexes; a checkpoint of several files is checked as one")
     .addOption(
       new Option("--mode <mode>", "which rules to apply").choices(["strict", "compat"]).default("strict"),
@@ -83,17 +85,21 @@ async function check(paths: readonly string[], options: CheckOptions): Promise<n
   return summary.unchecked > 0 ? EXIT.failed : EXIT.ok;
 }
 
-async function checkOne(path: string, mode: CheckOptions["mode"]): Promise<Result> {
+/** @param key of PyTorch files: whatever is in them is to be readable, so that where it is does not matter. */
+async function checkOne(path: string, mode: CheckOptions["mode"], key?: string): Promise<Result> {
   // The lenient mode applies the strict rules and goes on after what is wrong.
   const readMode: ReadMode = mode === "strict" ? "lenient" : mode;
   try {
-    await using opened = await openFiles(path, readMode);
+    await using opened = await openFiles(path, readMode, key);
     const { whole, location } = opened;
-    const bytes = [...whole].reduce((sum, tensor) => sum + tensor.byteLength, 0);
+    let bytes = 0;
+    for (const tensor of whole) bytes += tensor.byteLength;
     const found = { format: whole.format, files: location.files, tensors: whole.size, bytes };
     const status = whole.problems.length > 0 ? "invalid" : "valid";
     return { path, status, ...found, problems: whole.problems };
   } catch (error) {
+    const isAmbiguous = error instanceof SafetensorsError && error.code === "AMBIGUOUS";
+    if (isAmbiguous && key === undefined) return checkOne(path, mode, "");
     return { path, status: exitCodeOf(error) === EXIT.invalid ? "invalid" : "unchecked", problems: [error] };
   }
 }

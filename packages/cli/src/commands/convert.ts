@@ -1,16 +1,20 @@
-import { basename } from "node:path";
 import type { Command } from "commander";
 import { type ConvertResult, convertPath } from "safetensors.js/node";
+import { interruptible } from "../interrupt.ts";
 import { EXIT, fail } from "../output/failure.ts";
-import { formatBytes, formatCount, formatSeconds, plural } from "../output/numbers.ts";
+import { formatBytes, formatSeconds, plural } from "../output/numbers.ts";
 import { startProgress } from "../output/progress.ts";
+import { type Fact, listed, pickleFacts } from "../output/summary.ts";
 import { table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
-import { interruptible } from "../interrupt.ts";
+import { summarise } from "../pickle-report.ts";
 
 /** Tied tensors and left-out values that are listed; the rest is counted. */
 const LISTED = 10;
+
+/** Bytes from which on a speed says something. */
+const SPEED_FROM = 10_000_000;
 
 interface ConvertOptions {
   readonly key?: string;
@@ -41,7 +45,9 @@ export function addConvert(program: Command): void {
   program
     .command("convert")
     .summary("convert PyTorch files to safetensors")
-    .description("Converts a PyTorch checkpoint to safetensors. No code in it is run, and Python is not needed.")
+    .description(
+      "Converts a PyTorch checkpoint to safetensors. No code in it is run, and Python is not needed.",
+    )
     .argument("<input>", "a PyTorch file (.bin, .pt, .pth, .ckpt), its index, or a folder")
     .argument("[output]", "a file to write; a folder for a checkpoint of several files")
     .option("--key <path>", "where the tensors are, if the file has several sets: model, state_dict, a.b …")
@@ -82,11 +88,44 @@ async function convert(
   }
 }
 
-function resultJson(result: ConvertResult, seconds: number): unknown {
-  return { ...result, seconds };
+function resultJson({ files, index }: ConvertResult, seconds: number): unknown {
+  return {
+    files: files.map(({ input, inputLength, output, byteLength, tensors, dataLength }) => {
+      return { input, inputBytes: inputLength, output, outputBytes: byteLength, tensors, bytes: dataLength };
+    }),
+    ...(index !== undefined && { index }),
+    aliases: Object.fromEntries(files.flatMap((file) => [...file.aliases])),
+    pickle: summarise(files.map((file) => file.report)),
+    seconds,
+  };
 }
 
 function* resultLines(result: ConvertResult, seconds: number): Iterable<string> {
-  void [basename, formatBytes, formatCount, formatSeconds, plural, table, outColors, nameText, LISTED];
-  yield toJson(resultJson(result, seconds));
+  const size = result.files.reduce((sum, file) => sum + file.byteLength, 0);
+  const tensors = result.files.reduce((sum, file) => sum + file.tensors, 0);
+  const speed = size < SPEED_FROM ? "" : ` (${formatBytes(size / seconds)}/s)`;
+  const amount = `${plural(tensors, "tensor")}, ${formatBytes(size)} in ${formatSeconds(seconds)}${speed}`;
+  yield `${outColors.green("converted")} ${amount}`;
+  yield* table([{ style: outColors.dim }, {}], [...facts(result)]);
+}
+
+function* facts({ files, index }: ConvertResult): Iterable<Fact> {
+  yield* listed("written", files, LISTED, ({ output, byteLength }) => {
+    return `${nameText(output)}  ${outColors.dim(formatBytes(byteLength))}`;
+  });
+  if (index !== undefined) yield ["", nameText(index)];
+  const aliases = files.flatMap((file) => [...file.aliases]);
+  yield* listed("tied", aliases, LISTED, ([name, kept]) => {
+    return `${nameText(name)} is ${nameText(kept)}, stored once`;
+  });
+  const pickle = summarise(files.map((file) => file.report));
+  if (!pickle) return;
+  yield* pickleFacts(pickle, LISTED);
+  const unknown = pickle.globals.filter((global) => global.role === "unknown");
+  yield* listed(
+    "",
+    unknown,
+    LISTED,
+    ({ name }) => `unknown: ${nameText(name)}; nothing of it is in the output`,
+  );
 }

@@ -3,11 +3,13 @@ import { globFilter } from "../glob.ts";
 import { type OpenedFiles, openFiles } from "../open-files.ts";
 import { EXIT, errorJson, fail, problemText } from "../output/failure.ts";
 import { formatBytes, formatCount, formatParameters, formatShare, plural } from "../output/numbers.ts";
+import { type Fact, listed, pickleFacts } from "../output/summary.ts";
 import { type Column, table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { treeRows } from "../output/tree.ts";
 import { type Overview, overviewOf } from "../overview.ts";
+import { reportsOf, summarise } from "../pickle-report.ts";
 
 /** More tensors than this are shown as a tree unless a table is asked for. */
 const TABLE_ROWS = 20;
@@ -16,13 +18,14 @@ const TABLE_ROWS = 20;
 const LISTED = 8;
 
 /** Characters of a metadata value that are shown. */
-const VALUE_LENGTH = 100;
+const VALUE_LENGTH = 72;
 
 interface InspectOptions {
   readonly json?: true;
   readonly tree?: true;
   readonly table?: true;
   readonly names?: string;
+  readonly key?: string;
   readonly limit?: number;
 }
 
@@ -35,9 +38,10 @@ Examples:
 JSON:
   { format, files: [{ file, bytes }], index?, metadata, tensorCount, parameters, bytes,
     dtypes: { DTYPE: { tensors, parameters, bytes } }, problems: [{ code, message, … }],
+    pickle?: { opcodes, globals: [{ name, role, called }], container, leftOut, tensorsOutside },
     tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
   "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
-  begin and the end in the data section of the file.
+  begin and the end in the data section of the file; "pickle" is there for PyTorch files.
 
 Exit codes:
   0  shown
@@ -57,6 +61,7 @@ export function addInspect(program: Command): void {
     .option("--tree", `group tensors by their names (the default for more than ${TABLE_ROWS} tensors)`)
     .option("--table", "list the tensors one by one, in the order of the file")
     .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
+    .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--limit <n>", "show at most so many lines of tensors", parseLimit)
     .option("--json", "print everything as JSON")
     .addHelpText("after", HELP)
@@ -71,16 +76,17 @@ function parseLimit(text: string): number {
 }
 
 async function inspect(path: string, options: InspectOptions): Promise<number> {
-  await using opened = await openFiles(path, "lenient");
+  await using opened = await openFiles(path, "lenient", options.key);
   const overview = await overviewOf(opened, globFilter(options.names));
   await printLines(options.json ? jsonLines(opened, overview) : textLines(opened, overview, options));
   return opened.whole.problems.length > 0 ? EXIT.invalid : EXIT.ok;
 }
 
 /** One JSON object, of which each tensor has a line: it may be larger than any string can be. */
-function* jsonLines({ location, whole }: OpenedFiles, overview: Overview): Iterable<string> {
+function* jsonLines({ location, shards, whole }: OpenedFiles, overview: Overview): Iterable<string> {
   const several = overview.files.length > 1;
   const { tensors: tensorCount, parameters, bytes } = overview.totals;
+  const pickle = summarise(reportsOf(shards.values()));
   const head = {
     format: whole.format,
     files: overview.files,
@@ -90,6 +96,7 @@ function* jsonLines({ location, whole }: OpenedFiles, overview: Overview): Itera
     parameters,
     bytes,
     dtypes: Object.fromEntries(overview.dtypes),
+    ...(pickle && { pickle }),
     problems: whole.problems.map(errorJson),
   };
   yield `${toJson(head, 2).slice(0, -"\n}".length)},`;
@@ -112,18 +119,19 @@ function* textLines(opened: OpenedFiles, overview: Overview, options: InspectOpt
   yield* dtypeTable(overview);
   yield "";
   yield* tensorLines(overview, options);
+  yield* globalsTable(opened);
 }
 
 function* summaryRows(
-  { location, whole }: OpenedFiles,
+  { location, shards, whole }: OpenedFiles,
   overview: Overview,
   { names }: InspectOptions,
-): Iterable<[string, string]> {
+): Iterable<Fact> {
   const { files, totals } = overview;
   const size = files.reduce((sum, file) => sum + file.bytes, 0);
   yield ["format", whole.format];
   if (location.index) yield ["index", nameText(location.index.file)];
-  yield* listed(files.length > 1 ? "files" : "file", files, ({ file, bytes }) => {
+  yield* listed(files.length > 1 ? "files" : "file", files, LISTED, ({ file, bytes }) => {
     return files.length > 1 ? `${nameText(file)}  ${formatBytes(bytes)}` : nameText(file);
   });
   yield ["size", exact(size, formatBytes(size), "bytes")];
@@ -131,10 +139,12 @@ function* summaryRows(
   yield ["tensors", formatCount(totals.tensors) + filtered];
   yield ["parameters", exact(totals.parameters, formatParameters(totals.parameters))];
   yield ["data", exact(totals.bytes, formatBytes(totals.bytes), "bytes")];
-  yield* listed("metadata", [...whole.metadata], ([key, value]) => {
+  yield* listed("metadata", [...whole.metadata], LISTED, ([key, value]) => {
     const cut = value.length > VALUE_LENGTH ? `${value.slice(0, VALUE_LENGTH)}…` : value;
     return `${nameText(key)} = ${nameText(cut)}`;
   });
+  const pickle = summarise(reportsOf(shards.values()));
+  if (pickle) yield* pickleFacts(pickle, LISTED);
 }
 
 /** The rounded number, and the exact one where rounding has taken something away. */
@@ -142,16 +152,12 @@ function exact(value: number, rounded: string, unit = ""): string {
   return value < 1000 ? rounded : `${rounded} (${`${formatCount(value)} ${unit}`.trimEnd()})`;
 }
 
-/** Rows for the first items of a list, and one for how many more there are. */
-function* listed<T>(title: string, items: readonly T[], show: (item: T) => string): Iterable<[string, string]> {
-  for (const [index, item] of items.slice(0, LISTED).entries()) yield [index === 0 ? title : "", show(item)];
-  if (items.length > LISTED) yield ["", outColors.dim(`and ${formatCount(items.length - LISTED)} more`)];
-}
-
 function* listProblems({ whole: { problems } }: OpenedFiles): Iterable<string> {
   if (problems.length === 0) return;
   yield "";
-  yield outColors.red(`  ${plural(problems.length, "problem")}: other programs will refuse this, or read it differently`);
+  yield outColors.red(
+    `  ${plural(problems.length, "problem")}: other programs will refuse this, or read it differently`,
+  );
   for (const problem of problems.slice(0, LISTED)) yield `    ${problemText(problem)}`;
   if (problems.length > LISTED) yield "    `safetensors check` lists all of them.";
 }
@@ -173,6 +179,15 @@ function dtypeTable({ dtypes, totals }: Overview): Iterable<string> {
     formatShare(sums.bytes, totals.bytes),
   ]);
   return table(columns, rows, outColors.dim);
+}
+
+function* globalsTable({ shards }: OpenedFiles): Iterable<string> {
+  const globals = summarise(reportsOf(shards.values()))?.globals ?? [];
+  if (globals.length === 0) return;
+  yield "";
+  const columns: Column[] = [{ title: "python name" }, { title: "role" }];
+  const rows = globals.map(({ name, role }) => [nameText(name), role]);
+  yield* table(columns, rows, outColors.dim);
 }
 
 function* tensorLines(overview: Overview, options: InspectOptions): Iterable<string> {

@@ -1,6 +1,6 @@
 import { type ErrorCode, SafetensorsError } from "safetensors.js";
-import { nameText, printable, toJson } from "./text.ts";
 import { errorColors, printLines } from "./terminal.ts";
+import { nameText, printable, toJson } from "./text.ts";
 
 /** What the commands exit with. */
 export const EXIT = {
@@ -88,7 +88,9 @@ export function adviceFor(error: SafetensorsError): string | undefined {
     case "FORBIDDEN_GLOBAL":
       return "Do not load this file with Python: that would run its code. Nothing of it was run here.";
     case "LIMIT_EXCEEDED":
-      return details.limit === "MAX_EXPANSION" ? "If that is what you want, add --allow-expansion." : undefined;
+      return details.limit === "MAX_EXPANSION"
+        ? "If that is what you want, add --allow-expansion."
+        : undefined;
     default:
       return undefined;
   }

@@ -1,7 +1,7 @@
 import { SingleBar } from "cli-progress";
 import { formatBytes, formatSeconds } from "./numbers.ts";
-import { nameText } from "./text.ts";
 import { errorColors } from "./terminal.ts";
+import { nameText } from "./text.ts";
 
 /** A bar that shows bytes on standard error; nothing at all where that is no terminal. */
 export interface Progress {
@@ -29,7 +29,9 @@ export function startProgress(wanted: boolean): Progress {
       const amount = `${formatBytes(value)} of ${formatBytes(total)}`;
       const speed = seconds > 0 ? `${formatBytes(value / seconds)}/s` : "";
       const left = share > 0 && seconds > 1 ? `${formatSeconds(seconds / share - seconds)} left` : "";
-      return [`  ${drawn} ${percent} %`, amount, speed, left, errorColors.dim(file)].filter(Boolean).join("  ");
+      return [`  ${drawn} ${percent} %`, amount, speed, left, errorColors.dim(file)]
+        .filter(Boolean)
+        .join("  ");
     },
   });
   return {

@@ -21,6 +21,7 @@ function escapeCharacter(character: string): string {
 
 /** A name or a value as it stands, if that is plain; in quotes and escaped, if not; cut if it is long. */
 export function nameText(name: string): string {
+  if (/^[!-~]{1,200}$/.test(name)) return name;
   const cut = name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH)}…` : name;
   const plain = name !== "" && name === name.trim() && printable(name) === name;
   return plain ? cut : printable(JSON.stringify(cut));
@@ -28,5 +29,6 @@ export function nameText(name: string): string {
 
 /** A value as JSON that is safe to show: only escapes differ, what it says is the same. */
 export function toJson(value: unknown, indent?: number): string {
-  return printableLines(JSON.stringify(value, undefined, indent));
+  const json = JSON.stringify(value, undefined, indent);
+  return /^[\n -~]*$/.test(json) ? json : printableLines(json);
 }

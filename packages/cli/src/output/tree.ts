@@ -16,9 +16,10 @@ export type TreeRow = readonly [label: string, dtype: string, extent: string, by
 const MAX_PARTS = 16;
 
 interface Node {
-  readonly children: Map<string, Node>;
+  /** Undefined below a name's last part: most nodes are leaves, and maps are large. */
+  children: Map<string, Node> | undefined;
   /** Tensors of exactly this name: more than one only where files repeat a name. */
-  readonly own: TreeTensor[];
+  own: readonly TreeTensor[];
   tensors: number;
   bytes: number;
   /** The same number for nodes that look the same: same names, dtypes and shapes all the way down. */
@@ -43,11 +44,13 @@ export function treeRows(tensors: Iterable<TreeTensor>): Iterable<TreeRow> {
   return rowsBelow(root, undefined, 1);
 }
 
-const newNode = (): Node => ({ children: new Map(), own: [], tensors: 0, bytes: 0, form: 0 });
+const NONE: readonly TreeTensor[] = [];
+const newNode = (): Node => ({ children: undefined, own: NONE, tensors: 0, bytes: 0, form: 0 });
 
 function insert(root: Node, tensor: TreeTensor): void {
   let node = root;
   for (const part of splitName(tensor.name)) {
+    node.children ??= new Map();
     let child = node.children.get(part);
     if (!child) {
       child = newNode();
@@ -55,7 +58,7 @@ function insert(root: Node, tensor: TreeTensor): void {
     }
     node = child;
   }
-  node.own.push(tensor);
+  node.own = [...node.own, tensor];
 }
 
 function splitName(name: string): string[] {
@@ -70,7 +73,7 @@ function measure(node: Node, forms: Map<string, number>): void {
   const looks = node.own.map(({ dtype, shape }) => `${dtype}[${shape}]`);
   node.tensors = node.own.length;
   node.bytes = node.own.reduce((sum, tensor) => sum + tensor.byteLength, 0);
-  for (const [part, child] of node.children) {
+  for (const [part, child] of node.children ?? []) {
     measure(child, forms);
     node.tensors += child.tensors;
     node.bytes += child.bytes;
@@ -118,11 +121,11 @@ function withOnlyDescendants({ label, node, count }: Group): Group {
 /** The children in their order, the numbered ones by number from where the first of them is. */
 function groupsOf(node: Node): Group[] {
   const isNumber = (part: string): boolean => /^\d{1,15}$/.test(part);
-  const numbered = [...node.children].filter(([part]) => isNumber(part));
+  const numbered = [...(node.children ?? [])].filter(([part]) => isNumber(part));
   numbered.sort(([a], [b]) => Number(a) - Number(b));
   const groups: Group[] = [];
   let numbersDone = false;
-  for (const [label, child] of node.children) {
+  for (const [label, child] of node.children ?? []) {
     if (!isNumber(label)) {
       groups.push({ label, node: child, count: 1 });
     } else if (!numbersDone) {

@@ -45,7 +45,9 @@ async function whatElse(source: ByteSource, head: Uint8Array): Promise<Safetenso
     await openSafetensors(source);
     return alreadySafetensors();
   } catch (cause) {
-    return new SafetensorsError("INVALID_ARCHIVE", "this is neither a PyTorch file nor safetensors", { cause });
+    return new SafetensorsError("INVALID_ARCHIVE", "this is neither a PyTorch file nor safetensors", {
+      cause,
+    });
   }
 }
 

@@ -103,7 +103,8 @@ export class FileSource implements ByteSource {
     const pieces = Math.ceil(target.length / PIECE_BYTES);
     const workers = Array.from({ length: Math.min(pieces, PIECES_IN_FLIGHT) }, worker);
     // After a failure too, nothing may write into the caller's memory any more: so wait for all.
-    for (const result of await Promise.allSettled(workers)) if (result.status === "rejected") throw result.reason;
+    for (const result of await Promise.allSettled(workers))
+      if (result.status === "rejected") throw result.reason;
   }
 
   async #readPiece(offset: number, target: Uint8Array): Promise<void> {

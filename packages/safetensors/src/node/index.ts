@@ -1,3 +1,4 @@
+export { type ConvertedFile, type ConvertOptions, type ConvertResult, convertPath } from "./convert.ts";
 export { fileSink } from "./file-sink.ts";
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
 export { type CheckpointFiles, locateCheckpoint, type WeightsFormat } from "./locate.ts";

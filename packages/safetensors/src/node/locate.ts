@@ -68,8 +68,7 @@ async function inFolder(folder: string, format?: WeightsFormat): Promise<Checkpo
     if (indexes.length === 1) return withIndex(folder, indexes[0]!);
     if (indexes.length > 1) throw ambiguous(folder, indexes);
     const files = names.filter((name) => new RegExp(`\\.(${kind.endings})$`).test(name));
-    if (files.length === 1) return one(folder, files[0]!);
-    if (files.length > 1) {
+    if (files.length > 0) {
       if (new Set(files.map(withoutNumber)).size > 1) throw ambiguous(folder, files);
       checkNumbering(files);
       return { folder, files };

@@ -13,6 +13,8 @@ export interface ReadOptions {
 export interface ByteSource {
   /** Bytes in all. */
   readonly size: number;
+  /** What reading costs, in seconds: of each read, and of each byte. Plans choose by it between few and many reads. */
+  readonly cost?: { readonly operation: number; readonly byte: number } | undefined;
   /** What to call this source in messages: a path, a URL, "memory". */
   readonly name?: string | undefined;
   /** `length` bytes from `offset`, in memory that belongs to the caller (except for sources in memory, see `view`). */

@@ -16,3 +16,15 @@ export const MAX_KEY_DEPTH = 32;
 
 /** Characters of a key that is a tuple, a frozen set or bytes: its text is made anew at each use. */
 export const MAX_KEY_TEXT = 1024;
+
+/** Dimensions of a tensor: PyTorch's own bound. */
+export const MAX_RANK = 64;
+
+/** Characters of a tensor's name, with the keys of the containers above it. */
+export const MAX_NAME_LENGTH = 65_536;
+
+/** Values that are looked at on the way to tensors, a value for each of its paths: few bytes make any number of paths. */
+export const MAX_VISITS = 10_000_000;
+
+/** Left-out values that a report lists. They are counted beyond that. */
+export const MAX_LISTED = 1000;

@@ -1,5 +1,5 @@
 import { quote } from "../errors.ts";
-import type { ByteSource } from "../source/source.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { type Directory, readDirectory } from "./directory.ts";
 import { invalidArchive } from "./fields.ts";
 import { LocalHeaders } from "./local.ts";
@@ -30,14 +30,14 @@ export class ZipArchive {
   readonly #rows = new Map<string, number>();
   readonly #local: LocalHeaders;
 
-  constructor(source: ByteSource, directory: Directory) {
+  constructor(source: ByteSource, directory: Directory, options?: ReadOptions) {
     this.source = source;
     this.#directory = directory;
     for (const [row, name] of directory.names.entries()) {
       if (this.#rows.has(name)) throw invalidArchive(`two members are named ${quote(name)}`);
       this.#rows.set(name, row);
     }
-    this.#local = new LocalHeaders(source, directory);
+    this.#local = new LocalHeaders(source, directory, options);
   }
 
   /** Number of members. */
@@ -84,6 +84,6 @@ export class ZipArchive {
  * Opens a ZIP archive, with the ZIP64 extensions, and refuses every one in which two readers could see different
  * members (`INVALID_ARCHIVE`): see end.ts, directory.ts and local.ts for the rules.
  */
-export async function openZip(source: ByteSource): Promise<ZipArchive> {
-  return new ZipArchive(source, await readDirectory(source));
+export async function openZip(source: ByteSource, options?: ReadOptions): Promise<ZipArchive> {
+  return new ZipArchive(source, await readDirectory(source, options), options);
 }

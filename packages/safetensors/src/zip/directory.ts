@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_ZIP_DIRECTORY_BYTES } from "../limits.ts";
-import type { ByteSource } from "../source/source.ts";
+import { readExactly } from "../source/read-into.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { type DirectoryPlace, readEnd } from "./end.ts";
 import { invalidArchive, UTF8_NAME, uint64, zip64Field } from "./fields.ts";
 
@@ -29,8 +30,8 @@ const KNOWN_FLAGS = 0b1000_0000_1110;
 const UNSAFE_NAME = /[\\\0]|(?:^|\/)\.{0,2}\/|(?:^|\/)\.{1,2}$|^$/;
 
 /** Reads and checks the central directory (APPNOTE 4.3.12). */
-export async function readDirectory(source: ByteSource): Promise<Directory> {
-  const { place, tail } = await readEnd(source);
+export async function readDirectory(source: ByteSource, options?: ReadOptions): Promise<Directory> {
+  const { place, tail } = await readEnd(source, options);
   if (place.size > MAX_ZIP_DIRECTORY_BYTES) {
     throw new SafetensorsError("LIMIT_EXCEEDED", `the central directory has ${place.size} bytes`, {
       limit: "MAX_ZIP_DIRECTORY_BYTES",
@@ -40,7 +41,7 @@ export async function readDirectory(source: ByteSource): Promise<Directory> {
   const bytes =
     inTail >= 0
       ? tail.bytes.subarray(inTail, inTail + place.size)
-      : await source.read(place.offset, place.size);
+      : await readExactly(source, place.offset, place.size, options);
   return parseDirectory(bytes, place);
 }
 

@@ -1,5 +1,6 @@
 import { SafetensorsError } from "../errors.ts";
-import type { ByteSource } from "../source/source.ts";
+import { readExactly } from "../source/read-into.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { invalidArchive, uint64 } from "./fields.ts";
 
 /** Where the central directory lies and how many entries it holds. */
@@ -27,9 +28,13 @@ const END64 = 0x06064b50;
  * Reads the end of an archive: the end record, and the ZIP64 locator and record if they are there (APPNOTE 4.3.14 to
  * 4.3.16). Readers differ in how they look for these, so there must be exactly one way to find them.
  */
-export async function readEnd(source: ByteSource): Promise<{ place: DirectoryPlace; tail: Tail }> {
+export async function readEnd(
+  source: ByteSource,
+  options?: ReadOptions,
+): Promise<{ place: DirectoryPlace; tail: Tail }> {
   const length = Math.min(source.size, MAX_COMMENT_BYTES + END_BYTES + LOCATOR_BYTES + END64_BYTES);
-  const tail = { offset: source.size - length, bytes: await source.read(source.size - length, length) };
+  const offset = source.size - length;
+  const tail = { offset, bytes: await readExactly(source, offset, length, options) };
   const view = new DataView(tail.bytes.buffer, tail.bytes.byteOffset, tail.bytes.length);
   const at = findEnd(view);
   const classic = readClassicEnd(view, at);

@@ -13,10 +13,10 @@ export function uint64(view: DataView, at: number): number {
 }
 
 /** Flag bit 3: sizes and CRC of the local header follow the data instead. */
-export const DATA_DESCRIPTOR = 1 << 3;
+export const DATA_DESCRIPTOR = 0x0008;
 
 /** Flag bit 11: the name is UTF-8. */
-export const UTF8_NAME = 1 << 11;
+export const UTF8_NAME = 0x0800;
 
 /**
  * The payload of the ZIP64 extra field (id 1) among the extra fields from `start` to `end`, or nothing.

@@ -1,6 +1,6 @@
 import { quote } from "../errors.ts";
 import { readInto } from "../source/read-into.ts";
-import type { ByteSource } from "../source/source.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Directory } from "./directory.ts";
 import { DATA_DESCRIPTOR, invalidArchive, uint64 } from "./fields.ts";
 
@@ -25,17 +25,19 @@ const CONCURRENT_READS = 8;
 export class LocalHeaders {
   readonly #source: ByteSource;
   readonly #directory: Directory;
+  readonly #options: ReadOptions | undefined;
   /** Rows in the order of the file. */
   readonly #order: Uint32Array;
   /** For each row, where the next member begins; for the last one, the directory. */
   readonly #nextOffsets: Float64Array;
 
   /** Checks what the directory alone can tell: the first member begins the file, and none overlaps the next. */
-  constructor(source: ByteSource, directory: Directory) {
+  constructor(source: ByteSource, directory: Directory, options?: ReadOptions) {
     const { headerOffsets, nameLengths, compressedSizes } = directory;
     const count = headerOffsets.length;
     this.#source = source;
     this.#directory = directory;
+    this.#options = options;
     this.#order = Uint32Array.from({ length: count }, (_, row) => row);
     this.#order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
     this.#nextOffsets = new Float64Array(count);
@@ -54,7 +56,7 @@ export class LocalHeaders {
   /** Reads and checks one header; gives the place of the data behind it. */
   async locate(row: number): Promise<number> {
     const header = new Uint8Array(this.#readLength(row));
-    await readInto(this.#source, this.#directory.headerOffsets[row]!, header);
+    await readInto(this.#source, this.#directory.headerOffsets[row]!, header, this.#options);
     return this.#dataOffset(row, header);
   }
 
@@ -65,7 +67,7 @@ export class LocalHeaders {
     const work = async () => {
       for (let window = windows.pop(); window; window = windows.pop()) {
         const bytes = new Uint8Array(window.length);
-        const waiting = readInto(this.#source, window.start, bytes);
+        const waiting = readInto(this.#source, window.start, bytes, this.#options);
         if (waiting) await waiting;
         for (const row of window.rows) {
           const at = this.#directory.headerOffsets[row]! - window.start;
@@ -145,7 +147,9 @@ export class LocalHeaders {
 
 const utf8 = new TextEncoder();
 
+/** Whether bytes are the UTF-8 of a text; of the same length, that is ASCII. */
 function isText(bytes: Uint8Array, text: string): boolean {
+  if (bytes.length === text.length) return bytes.every((byte, index) => byte === text.charCodeAt(index));
   const expected = utf8.encode(text);
   return bytes.length === expected.length && bytes.every((byte, index) => byte === expected[index]);
 }

@@ -36,7 +36,10 @@ describe("encodeHeader", () => {
 
   it("refuses other alignments", () => {
     for (const alignment of [0, 1, 4, 7, 9, 24, -8, 8.5, Number.NaN, Number.POSITIVE_INFINITY]) {
-      assert.throws(() => encodeHeader([], { alignment }), raises("INVALID_TENSOR", /alignment .* power of two/));
+      assert.throws(
+        () => encodeHeader([], { alignment }),
+        raises("INVALID_TENSOR", /alignment .* power of two/),
+      );
     }
   });
 
@@ -52,11 +55,17 @@ describe("encodeHeader", () => {
   it("refuses names that no file can have", () => {
     const expected = raises("INVALID_NAME", /__metadata__/, { tensor: "__metadata__" });
     assert.throws(() => encodeHeader([["__metadata__", U8]]), expected);
-    assert.throws(() => encodeHeader([["a\ud800", U8]]), raises("INVALID_NAME", /lone surrogate.*"a\\ud800"/));
+    assert.throws(
+      () => encodeHeader([["a\ud800", U8]]),
+      raises("INVALID_NAME", /lone surrogate.*"a\\ud800"/),
+    );
     const metadata = (key: string, value: string) => () => encodeHeader([], { metadata: { [key]: value } });
     assert.throws(metadata("\udc00", ""), raises("INVALID_NAME", /metadata key/));
     assert.throws(metadata("key", "\ud83d"), raises("INVALID_NAME", /metadata "key"/));
-    assert.throws(metadata("key", 1 as unknown as string), raises("INVALID_NAME", /metadata "key" is not a string/));
+    assert.throws(
+      metadata("key", 1 as unknown as string),
+      raises("INVALID_NAME", /metadata "key" is not a string/),
+    );
   });
 
   it("refuses a name that was given twice", () => {
@@ -65,7 +74,10 @@ describe("encodeHeader", () => {
       ["b", U8],
       ["a", { dtype: "F32", shape: [1] }],
     ] as const;
-    assert.throws(() => encodeHeader(twice), raises("DUPLICATE_NAME", /"a" was given twice/, { tensor: "a" }));
+    assert.throws(
+      () => encodeHeader(twice),
+      raises("DUPLICATE_NAME", /"a" was given twice/, { tensor: "a" }),
+    );
   });
 
   it("refuses what is no tensor", () => {
@@ -85,7 +97,10 @@ describe("encodeHeader", () => {
       ["F6_E2M3", [2]],
       ["F6_E3M2", [3, 3]],
     ] as const) {
-      assert.throws(() => encodeOne(dtype, [...shape]), raises("MISALIGNED", new RegExp(dtype), { tensor: "t" }));
+      assert.throws(
+        () => encodeOne(dtype, [...shape]),
+        raises("MISALIGNED", new RegExp(dtype), { tensor: "t" }),
+      );
     }
     assert.equal(encodeOne("F4", [2]).dataLength, 1);
     assert.equal(encodeOne("F6_E2M3", [2, 2]).dataLength, 3);

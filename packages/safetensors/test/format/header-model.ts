@@ -136,7 +136,8 @@ function read(json: Uint8Array, dataLength: number, strict: boolean): ModelTenso
     const entry = entryOf(value);
     if (strict && entry.odd) throw new Error("odd form");
     if (strict && entries.has(name)) throw new Error("duplicate name");
-    if (strict && entry.shape.some((size) => size > BigInt(Number.MAX_SAFE_INTEGER))) throw new Error("dimension");
+    if (strict && entry.shape.some((size) => size > BigInt(Number.MAX_SAFE_INTEGER)))
+      throw new Error("dimension");
     entries.delete(name);
     entries.set(name, entry);
   }
@@ -171,5 +172,6 @@ function checkMetadata(value: Json, strict: boolean): void {
   if (value === null) return;
   if (!(value instanceof Members)) throw new Error("no metadata object");
   if (value.list.some(([, text]) => typeof text !== "string")) throw new Error("metadata is no text");
-  if (strict && new Set(value.list.map(([key]) => key)).size < value.list.length) throw new Error("duplicate key");
+  if (strict && new Set(value.list.map(([key]) => key)).size < value.list.length)
+    throw new Error("duplicate key");
 }

@@ -30,8 +30,20 @@ function parseFile(file: Uint8Array, dataLength = 0): Header {
 /** Any text, with a taste for what is special in names, JSON and UTF-8. */
 const text = fc.oneof(
   fc.string({ unit: "binary", maxLength: 12 }),
-  fc.string({ unit: fc.constantFrom(...'"\\/\0\n\u007fé€😀\u2028\u2029\ufeff\u202e\uffff{}:,[]a'), maxLength: 8 }),
-  fc.constantFrom("", "__proto__", "constructor", "__metadata", "__metadata__ ", "toString", "dtype", "shape"),
+  fc.string({
+    unit: fc.constantFrom(...'"\\/\0\n\u007fé€😀\u2028\u2029\ufeff\u202e\uffff{}:,[]a'),
+    maxLength: 8,
+  }),
+  fc.constantFrom(
+    "",
+    "__proto__",
+    "constructor",
+    "__metadata",
+    "__metadata__ ",
+    "toString",
+    "dtype",
+    "shape",
+  ),
 );
 const name = text.filter((text) => text !== "__metadata__");
 const spec = fc
@@ -122,13 +134,16 @@ describe("parseHeader", () => {
         [...list].sort((a, b) => (key(a) < key(b) ? -1 : 1));
       assert.deepEqual(sorted(header), sorted(placed));
       const starts = Array.from(header, ({ dataOffsets }) => dataOffsets[0]);
-      assert.deepEqual(starts, starts.toSorted((a, b) => a - b));
+      assert.deepEqual(
+        starts,
+        starts.toSorted((a, b) => a - b),
+      );
       for (const tensor of placed) assert.deepEqual(header.find(tensor.name), tensor);
       assert.deepEqual(new Map(header.metadata), new Map(metadata));
       assert.equal(header.byteLength, 8 + json.length);
       assert.equal(header.size, placed.length);
     });
-    fc.assert(property, { seed: 42, numRuns: 400 });
+    fc.assert(property, { seed: 42, numRuns: 250 });
   });
 
   it("reads what encodeHeader writes, which is aligned and in canonical order", () => {
@@ -150,7 +165,7 @@ describe("parseHeader", () => {
       const reversed = new Map([...header.metadata].reverse());
       assert.deepEqual(encodeHeader(again, { metadata: reversed }).bytes, encoded.bytes);
     });
-    fc.assert(property, { seed: 43, numRuns: 400 });
+    fc.assert(property, { seed: 43, numRuns: 250 });
   });
 
   it("does not depend on where its bytes lie", () => {
@@ -176,7 +191,10 @@ describe("the names of a header", () => {
     parse(utf8.encode(`{${names.map((name) => `${JSON.stringify(name)}:${entry}`).join()}}`), 0);
 
   it("are found exactly, among 100,000", () => {
-    const names = Array.from({ length: 100_000 }, (_, i) => `model.layers.${i % 100}.experts.${(i / 100) | 0}.w`);
+    const names = Array.from(
+      { length: 100_000 },
+      (_, i) => `model.layers.${i % 100}.experts.${(i / 100) | 0}.w`,
+    );
     const json = utf8.encode(`{${names.map((name) => `"${name}":${entry}`).join()}}`);
     const started = performance.now();
     const header = parseHeader(json, 0);
@@ -195,23 +213,57 @@ describe("the names of a header", () => {
     for (const length of [1, 2, 3, 4, 5, 7, 8, 9, 13]) {
       const names = new Set(["x".repeat(length), "x".repeat(length - 1), "x".repeat(length + 1)]);
       for (let at = 0; at < length; at++) {
-        for (const other of "y\0 X\u007f!") names.add(`${"x".repeat(at)}${other}${"x".repeat(length - at - 1)}`);
+        for (const other of "y\0 X\u007f!")
+          names.add(`${"x".repeat(at)}${other}${"x".repeat(length - at - 1)}`);
       }
       const all = [...names];
-      for (const left of all) assert.equal(headerOf(all.filter((name) => name !== left)).find(left), undefined);
+      for (const left of all)
+        assert.equal(headerOf(all.filter((name) => name !== left)).find(left), undefined);
       const header = headerOf(all);
       for (const name of all) assert.equal(header.find(name)?.name, name);
     }
   });
 
   it("may be anything that UTF-8 can hold", () => {
-    const odd = ["", "__proto__", "constructor", "hasOwnProperty", "\0", "a\0b", "\ufeff", "\ufeffa", "\ufffd"];
-    const more = ["\u2028", "\u2029", "\u202e", "\u007f", "\u0085", "é", "e\u0301", "😀", "\u{10ffff}", "\ue000", "/"];
+    const odd = [
+      "",
+      "__proto__",
+      "constructor",
+      "hasOwnProperty",
+      "\0",
+      "a\0b",
+      "\ufeff",
+      "\ufeffa",
+      "\ufffd",
+    ];
+    const more = [
+      "\u2028",
+      "\u2029",
+      "\u202e",
+      "\u007f",
+      "\u0085",
+      "é",
+      "e\u0301",
+      "😀",
+      "\u{10ffff}",
+      "\ue000",
+      "/",
+    ];
     const names = [...odd, ...more, "__METADATA__", "__metadata___", "_metadata__", "x".repeat(100_000)];
     const header = headerOf(names);
     assert.deepEqual([...header.names()], names);
     for (const name of names) assert.equal(header.find(name)?.name, name);
-    for (const absent of ["a", "\u0301", "__metadata__", "toString", "\ud83d", "\ude00", "\ud800", "X", "  "]) {
+    for (const absent of [
+      "a",
+      "\u0301",
+      "__metadata__",
+      "toString",
+      "\ud83d",
+      "\ude00",
+      "\ud800",
+      "X",
+      "  ",
+    ]) {
       assert.equal(header.find(absent), undefined, JSON.stringify(absent));
     }
   });
@@ -225,7 +277,10 @@ describe("the names of a header", () => {
     const header = parse(utf8.encode(`{"\\u0061\\/\\ud83d\\ude00":${entry}}`), 0);
     assert.equal(header.find("a/😀")?.name, "a/😀");
     const both = utf8.encode(`{"a/😀":${entry},"\\u0061\\/\\ud83d\\ude00":${entry}}`);
-    assert.throws(() => parseHeader(both, 0), raises("DUPLICATE_NAME", /"a\/😀"/, { at: 59, tensor: "a/😀" }));
+    assert.throws(
+      () => parseHeader(both, 0),
+      raises("DUPLICATE_NAME", /"a\/😀"/, { at: 59, tensor: "a/😀" }),
+    );
   });
 
   /** As many names as there are ways to put `a` or `b` at each of `blocks` places. */
@@ -244,12 +299,14 @@ describe("the names of a header", () => {
     return performance.now() - started;
   };
 
-  it("cannot be made up so that they all collide", { todo: "the hash has differences that cancel for every seed" }, () => {
+  it("cannot be made up so that they all collide", {
+    todo: "the hash has differences that cancel for every seed",
+  }, () => {
     // Differences that two steps of a multiplicative hash can cancel: in the top bit always, below it for half of all
     // seeds. The first gives invalid UTF-8, which must not be noticed only after all names have been compared.
-    const plain = timeOf(combinations(14, "xxxaxaxa", "yyybyzyb"), "utf8");
+    const plain = timeOf(combinations(13, "xxxaxaxa", "yyybyzyb"), "utf8");
     const always = timeOf(combinations(11, "xxxBxxaa", "xxx\xc2xx`\xe1"), "latin1");
-    const often = timeOf(combinations(14, "xxxaxaxa", "xxxAx!xA"), "utf8");
+    const often = timeOf(combinations(13, "xxxaxaxa", "xxxAx!xA"), "utf8");
     assert.ok(always < 8 * plain + 100 && often < 4 * plain + 100, `${plain}, ${always} and ${often} ms`);
   });
 });
@@ -285,7 +342,10 @@ describe("readHeaderLength", () => {
   it("needs eight bytes", () => {
     for (let size = 0; size < 8; size++) {
       const bytes = new Uint8Array(size);
-      assert.throws(() => readHeaderLength(bytes, size), raises("HEADER_TOO_SMALL", new RegExp(`of ${size} bytes`)));
+      assert.throws(
+        () => readHeaderLength(bytes, size),
+        raises("HEADER_TOO_SMALL", new RegExp(`of ${size} bytes`)),
+      );
     }
     assert.throws(() => readHeaderLength(new Uint8Array(7), 100), raises("HEADER_TOO_SMALL"));
     assert.throws(() => readHeaderLength(new Uint8Array(8), 7), raises("HEADER_TOO_SMALL"));

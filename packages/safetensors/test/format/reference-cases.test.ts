@@ -13,7 +13,12 @@ interface ReadCase {
   readonly base64: string;
   readonly accepted: boolean;
   readonly error?: string;
-  readonly tensors: readonly { name: string; dtype: string; shape: (number | string)[]; data_offsets: [number, number] }[];
+  readonly tensors: readonly {
+    name: string;
+    dtype: string;
+    shape: (number | string)[];
+    data_offsets: [number, number];
+  }[];
   readonly metadata: Record<string, string> | null;
 }
 interface WriteCase {
@@ -72,7 +77,12 @@ describe("the reference's verdicts", () => {
       if (!accepted) assert.ok(result instanceof SafetensorsError, `${name} must be refused`);
       else if (result instanceof SafetensorsError) tightened.add(result.code);
     }
-    assert.deepEqual([...tightened].sort(), ["DUPLICATE_KEY", "DUPLICATE_NAME", "INVALID_HEADER", "UNSAFE_INTEGER"]);
+    assert.deepEqual([...tightened].sort(), [
+      "DUPLICATE_KEY",
+      "DUPLICATE_NAME",
+      "INVALID_HEADER",
+      "UNSAFE_INTEGER",
+    ]);
   });
 
   it("are explained by lenient mode, which finds a problem in every refused header and none in a good one", () => {
@@ -84,7 +94,10 @@ describe("the reference's verdicts", () => {
         problems = parse(file, "lenient").problems;
       } catch (error) {
         // Only the eight bytes of length can stop it.
-        assert.ok(error instanceof SafetensorsError && error.code.includes("HEADER_"), `${name}: ${String(error)}`);
+        assert.ok(
+          error instanceof SafetensorsError && error.code.includes("HEADER_"),
+          `${name}: ${String(error)}`,
+        );
         continue;
       }
       if (strict instanceof SafetensorsError) assert.ok(problems.length > 0, name);

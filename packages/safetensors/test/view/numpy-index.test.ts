@@ -54,7 +54,13 @@ describe("NumPy's answers to indexing, transposing and reshaping", () => {
 
   for (const [index, { shape, steps, answer }] of cases.entries()) {
     it(`case ${index}: ${JSON.stringify(shape)} ${JSON.stringify(steps)}`, () => {
-      const whole: TensorView = { source, dtype: "U8", shape, strides: contiguousStrides(shape), bitOffset: 0 };
+      const whole: TensorView = {
+        source,
+        dtype: "U8",
+        shape,
+        strides: contiguousStrides(shape),
+        bitOffset: 0,
+      };
       if (answer === "error") {
         assert.throws(() => steps.reduce(apply, whole), SafetensorsError);
         return;

@@ -45,7 +45,8 @@ export class PickleCalls {
   }
 
   stackGlobal(): GlobalRef {
-    const [module, name] = this.#stack.popMany(2);
+    const name = this.#stack.pop();
+    const module = this.#stack.pop();
     if (typeof module !== "string" || typeof name !== "string")
       throw this.#reader.error("a name is not text");
     return this.global(module, name);
@@ -53,8 +54,8 @@ export class PickleCalls {
 
   /** REDUCE: `callable(*args)`. */
   reduce(): PickleValue {
-    const [callable, args] = this.#stack.popMany(2);
-    return this.call(callable!, this.#tuple(args!));
+    const args = this.#tuple(this.#stack.pop());
+    return this.call(this.#stack.pop(), args);
   }
 
   /** OBJ: the first value above the mark is the class. */
@@ -66,17 +67,17 @@ export class PickleCalls {
 
   /** NEWOBJ: `cls.__new__(cls, *args)`, which without arguments makes what a call of the class makes. */
   newObject(): PickleValue {
-    const [callable, args] = this.#stack.popMany(2);
-    const tuple = this.#tuple(args!);
-    if (tuple.items.length === 0) return this.call(callable!, tuple);
-    return this.made(new ObjectNode(this.#callable(callable!), tuple));
+    const args = this.#tuple(this.#stack.pop());
+    if (args.items.length === 0) return this.call(this.#stack.pop(), args);
+    return this.made(new ObjectNode(this.#callable(this.#stack.pop()), args));
   }
 
   /** NEWOBJ_EX: `cls.__new__(cls, *args, **kwargs)`. */
   newObjectEx(): PickleValue {
-    const [callable, args, kwargs] = this.#stack.popMany(3);
+    const kwargs = this.#stack.pop();
     if (!(kwargs instanceof PyDict)) throw this.#reader.error("the keyword arguments are not a dict");
-    return this.made(new ObjectNode(this.#callable(callable!), this.#tuple(args!), kwargs));
+    const args = this.#tuple(this.#stack.pop());
+    return this.made(new ObjectNode(this.#callable(this.#stack.pop()), args, kwargs));
   }
 
   call(value: PickleValue, args: PyTuple): PickleValue {

@@ -1,5 +1,5 @@
 import { checkKeyLength, dictKey, itemForms, KeyError } from "./keys.ts";
-import { PickleNode, type PickleValue } from "./values.ts";
+import { GlobalRef, PickleNode, type PickleValue } from "./values.ts";
 
 /** `bytes`, or `bytearray` if mutable. A view of the pickle's own bytes. */
 export class PyBytes extends PickleNode {
@@ -10,6 +10,10 @@ export class PyBytes extends PickleNode {
     super();
     this.bytes = bytes;
     this.mutable = mutable;
+  }
+
+  get kind(): string {
+    return this.mutable ? "bytearray" : "bytes";
   }
 
   override keyForm(): string {
@@ -27,6 +31,10 @@ export class PyTuple extends PickleNode {
     this.items = items;
   }
 
+  get kind(): string {
+    return "tuple";
+  }
+
   override keyForm(depth: number): string {
     return `\0t${itemForms(this.items, depth).join("")}`;
   }
@@ -40,6 +48,10 @@ export class PyList extends PickleNode {
     this.items = items;
   }
 
+  get kind(): string {
+    return "list";
+  }
+
   override keyForm(): never {
     throw new KeyError("a list cannot be a key");
   }
@@ -49,19 +61,25 @@ export class PyList extends PickleNode {
 export class PyDict extends PickleNode {
   /** "dict", or the subclass that the reader took it for ("OrderedDict", …). */
   readonly type: string;
-  readonly #entries = new Map<unknown, [PickleValue, PickleValue]>();
+  /** Made for the first entry: most dicts of a checkpoint stay empty. */
+  #entries: Map<unknown, [PickleValue, PickleValue]> | undefined;
 
   constructor(type = "dict") {
     super();
     this.type = type;
   }
 
+  get kind(): string {
+    return this.type;
+  }
+
   get size(): number {
-    return this.#entries.size;
+    return this.#entries?.size ?? 0;
   }
 
   /** Sets a value; a key that is there already stays as it is. Throws `KeyError` if the key cannot be one. */
   set(key: PickleValue, value: PickleValue): void {
+    this.#entries ??= new Map();
     const form = dictKey(key);
     const entry = this.#entries.get(form);
     if (entry) entry[1] = value;
@@ -69,11 +87,11 @@ export class PyDict extends PickleNode {
   }
 
   get(key: PickleValue): PickleValue | undefined {
-    return this.#entries.get(dictKey(key))?.[1];
+    return this.#entries?.get(dictKey(key))?.[1];
   }
 
   entries(): Iterable<readonly [PickleValue, PickleValue]> {
-    return this.#entries.values();
+    return this.#entries?.values() ?? [];
   }
 
   override keyForm(): never {
@@ -89,6 +107,10 @@ export class PySet extends PickleNode {
   constructor(frozen = false) {
     super();
     this.frozen = frozen;
+  }
+
+  get kind(): string {
+    return this.frozen ? "frozenset" : "set";
   }
 
   get size(): number {
@@ -126,6 +148,18 @@ export class ObjectNode extends PickleNode {
     this.callable = callable;
     this.args = args;
     this.kwargs = kwargs;
+  }
+
+  get kind(): string {
+    return `object of ${this.className}`;
+  }
+
+  /** The class, or the function that was called. Where a helper of Python makes the object, its first argument. */
+  get className(): string {
+    const [first] = this.args.items;
+    const isHelper = this.callable instanceof GlobalRef && /^_reconstruct(or)?$/.test(this.callable.name);
+    const named = isHelper && first instanceof GlobalRef ? first : this.callable;
+    return named instanceof GlobalRef ? named.path : "an unknown class";
   }
 
   /** Arguments of BUILD. */

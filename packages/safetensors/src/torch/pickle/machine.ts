@@ -1,8 +1,8 @@
-import { MAX_PICKLE_VALUES } from "../limits.ts";
 import { PickleCalls } from "./calls.ts";
 import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
 import { addItems, appendTo, setItems } from "./fill.ts";
 import type { PickleHooks } from "./hooks.ts";
+import { PickleMemo } from "./memo.ts";
 import { PickleReader } from "./reader.ts";
 import { PickleStack } from "./stack.ts";
 import { type GlobalRef, type PickleValue, PyFloat } from "./values.ts";
@@ -36,13 +36,14 @@ class PickleMachine {
   readonly #reader: PickleReader;
   readonly #stack: PickleStack;
   readonly #calls: PickleCalls;
-  readonly #memo = new Map<number, PickleValue>();
+  readonly #memo: PickleMemo;
   readonly #start: number;
   #protocol = 0;
 
   constructor(bytes: Uint8Array, hooks: PickleHooks, start: number) {
     this.#reader = new PickleReader(bytes, start);
     this.#stack = new PickleStack(this.#reader);
+    this.#memo = new PickleMemo(this.#reader);
     this.#calls = new PickleCalls(this.#reader, this.#stack, hooks);
     this.#start = start;
   }
@@ -50,6 +51,7 @@ class PickleMachine {
   run(): PickleResult {
     const reader = this.#reader;
     const stack = this.#stack;
+    const memo = this.#memo;
     const calls = this.#calls;
     for (let opcodes = 1; ; opcodes++) {
       // The cases are literals, not names, so that the engine makes a jump table of them.
@@ -68,25 +70,25 @@ class PickleMachine {
           stack.push(stack.top());
           break;
         case 0x67: // GET
-          stack.push(this.#recall(reader.indexLine()));
+          stack.push(memo.get(reader.indexLine()));
           break;
         case 0x68: // BINGET
-          stack.push(this.#recall(reader.uint8()));
+          stack.push(memo.get(reader.uint8()));
           break;
         case 0x6a: // LONG_BINGET
-          stack.push(this.#recall(reader.uint32()));
+          stack.push(memo.get(reader.uint32()));
           break;
         case 0x70: // PUT
-          this.#memorize(reader.indexLine());
+          memo.set(reader.indexLine(), stack.top());
           break;
         case 0x71: // BINPUT
-          this.#memorize(reader.uint8());
+          memo.set(reader.uint8(), stack.top());
           break;
         case 0x72: // LONG_BINPUT
-          this.#memorize(reader.uint32());
+          memo.set(reader.uint32(), stack.top());
           break;
         case 0x94: // MEMOIZE
-          this.#memorize(this.#memo.size);
+          memo.set(memo.size, stack.top());
           break;
 
         // ---- Plain values
@@ -289,18 +291,6 @@ class PickleMachine {
   /** Puts items into the value on top of the stack. */
   #fill(put: typeof appendTo, items: PickleValue[]): void {
     put(this.#stack.top(), items, this.#reader);
-  }
-
-  #recall(index: number): PickleValue {
-    const value = this.#memo.get(index);
-    if (value === undefined) throw this.#reader.error(`nothing was memorized as ${index}`);
-    return value;
-  }
-
-  #memorize(index: number): void {
-    if (this.#memo.size >= MAX_PICKLE_VALUES)
-      throw this.#reader.limit("MAX_PICKLE_VALUES", "too large a memo");
-    this.#memo.set(index, this.#stack.top());
   }
 
   #stop(): PickleValue {

@@ -6,6 +6,9 @@ export type PickleValue = null | boolean | number | bigint | string | PickleNode
 
 /** What all values that are objects have in common. Other layers add their own kinds by extending it. */
 export abstract class PickleNode {
+  /** What this is, in Python's words: for messages and reports. */
+  abstract get kind(): string;
+
   /** The form of this value as a key of a dict (see keys.ts). In Python, objects are equal to themselves only. */
   keyForm(_depth: number): unknown {
     return this;
@@ -18,6 +21,10 @@ export class PyFloat extends PickleNode {
   constructor(value: number) {
     super();
     this.value = value;
+  }
+
+  get kind(): string {
+    return "float";
   }
 
   /** 2.0 is the same key as 2; NaN is equal to nothing, so it stays this object. */
@@ -48,6 +55,10 @@ export class GlobalRef extends PickleNode {
   get path(): string {
     return `${this.module}.${this.name}`;
   }
+
+  get kind(): string {
+    return `name ${this.path}`;
+  }
 }
 
 /** A reference to something outside the pickle, when nobody resolves it. */
@@ -58,4 +69,16 @@ export class PersistentId extends PickleNode {
     super();
     this.id = id;
   }
+
+  get kind(): string {
+    return "persistent id";
+  }
+}
+
+/** What a value is, in Python's words. */
+export function kindOf(value: PickleValue): string {
+  if (value === null) return "None";
+  if (value instanceof PickleNode) return value.kind;
+  if (typeof value === "boolean") return "bool";
+  return typeof value === "string" ? "str" : "int";
 }

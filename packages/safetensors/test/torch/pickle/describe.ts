@@ -1,5 +1,11 @@
 import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "../../../src/torch/pickle/containers.ts";
-import { GlobalRef, PersistentId, type PickleNode, type PickleValue, PyFloat } from "../../../src/torch/pickle/values.ts";
+import {
+  GlobalRef,
+  PersistentId,
+  type PickleNode,
+  type PickleValue,
+  PyFloat,
+} from "../../../src/torch/pickle/values.ts";
 
 /** A value as make_pickle_goldens.py writes it (its first lines say how). */
 export function describe(value: PickleValue, seen: Map<PickleNode, number> = new Map()): unknown {
@@ -18,12 +24,22 @@ export function describe(value: PickleValue, seen: Map<PickleNode, number> = new
   if (value instanceof PyBytes) return ["B", hex(value.bytes)];
   if (value instanceof PyList) return ["l", ...all(value.items)];
   if (value instanceof PyDict) {
-    return ["d", ...Array.from(value.entries(), ([key, item]) => [describe(key, seen), describe(item, seen)])];
+    return [
+      "d",
+      ...Array.from(value.entries(), ([key, item]) => [describe(key, seen), describe(item, seen)]),
+    ];
   }
   if (value instanceof PySet) return ["s", ...sorted(all(value.items()))];
   if (!(value instanceof ObjectNode)) throw new TypeError("a node of unknown kind");
   const { callable, args, kwargs, states, list, dict } = value;
-  const parts = [callable, args, kwargs && kwargs.size > 0 ? kwargs : null, new PyList([...states]), list, dict];
+  const parts = [
+    callable,
+    args,
+    kwargs && kwargs.size > 0 ? kwargs : null,
+    new PyList([...states]),
+    list,
+    dict,
+  ];
   return ["o", ...parts.map((part) => describe(part, seen))];
 }
 

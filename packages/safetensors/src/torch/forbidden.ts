@@ -1,0 +1,77 @@
+/**
+ * Modules and names that no checkpoint needs and that an attacker does, by what they are good for. An entry stands for
+ * everything below it. The union of what picklescan, fickling and modelaudit refuse, in the spelling of Python 3 (see
+ * python2.ts), without what honest checkpoints name (globals.ts).
+ */
+const GROUPS: readonly (readonly [reason: string, paths: string])[] = [
+  [
+    "runs programs",
+    `os posix nt subprocess _posixsubprocess popen2 pty pipes pexpect sh plumbum multiprocessing _multiprocessing
+    concurrent.futures asyncio torch.multiprocessing webbrowser _osx_support _aix_support signal _signal`,
+  ],
+  [
+    "runs Python code",
+    `builtins.eval builtins.exec builtins.execfile builtins.compile builtins.breakpoint builtins.input builtins.help
+    builtins.apply code codeop runpy timeit bdb pdb profile cProfile trace doctest pydoc unittest test site idlelib
+    lib2to3 _pyrepl py_compile compileall types.CodeType types.FunctionType types.LambdaType types.MethodType
+    types.CellType types.ModuleType numpy.f2py numpy.distutils numpy.testing torch.compile torch.jit torch.ops
+    torch.classes torch.package torch._dynamo torch._inductor torch.utils.cpp_extension torch.utils.bottleneck
+    torch.utils.collect_env torch.utils._config_module torch.utils.data.datapipes.utils.decoder
+    torch.fx.experimental.symbolic_shapes`,
+  ],
+  [
+    "imports modules",
+    `builtins.__import__ builtins.reload importlib _frozen_importlib _frozen_importlib_external imp _imp zipimport
+    pkgutil pkg_resources ensurepip pip venv setuptools distutils torch.hub`,
+  ],
+  [
+    "reaches attributes and state of the interpreter",
+    `builtins.getattr builtins.setattr builtins.delattr builtins.globals builtins.locals builtins.vars builtins.dir
+    builtins.map builtins.filter builtins.__builtins__ operator _operator functools.reduce inspect gc sys ctypes
+    _ctypes cffi atexit threading _thread _interpreters _xxsubinterpreters copyreg.add_extension copyreg.pickle
+    copyreg.constructor platform linecache difflib`,
+  ],
+  [
+    "opens files",
+    `builtins.open builtins.file io.open io.open_code io.FileIO _io.open _io.open_code _io.FileIO _pyio codecs.open
+    shutil tempfile fileinput filecmp glob mmap tarfile zipfile shelve dbm sqlite3 _sqlite3 logging syslog
+    numpy.load numpy.save numpy.savez numpy.savetxt numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap
+    numpy.lib.npyio numpy.lib.format numpy.lib._npyio_impl numpy.ctypeslib numpy.DataSource torch.save
+    torch.from_file`,
+  ],
+  [
+    "uses the network",
+    `socket _socket ssl _ssl socketserver select selectors http urllib urllib3 requests aiohttp httpx ftplib smtplib
+    poplib imaplib nntplib telnetlib xmlrpc uuid torch.distributed.rpc`,
+  ],
+  [
+    "reads pickles",
+    `pickle _pickle marshal dill cloudpickle joblib.load pandas.read_pickle torch.load torch.serialization.load
+    torch.serialization._load torch.serialization._legacy_load`,
+  ],
+  [
+    "switches a scanner off",
+    "fickling picklescan modelscan model_unpickler saferpickle modelaudit modelaudit_picklescan",
+  ],
+];
+
+const FORBIDDEN: ReadonlyMap<string, string> = new Map(
+  GROUPS.flatMap(([reason, paths]) => paths.split(/\s+/).map((path) => [path, reason] as const)),
+);
+
+/** Why a global is refused; nothing for those that are not. */
+export function forbiddenReason(module: string, name: string): string | undefined {
+  let prefix = "";
+  for (const part of `${module}.${name}`.split(".")) {
+    prefix = prefix === "" ? part : `${prefix}.${part}`;
+    const reason = FORBIDDEN.get(prefix);
+    if (reason !== undefined) return reason;
+  }
+  // From protocol 4 on, a dotted name walks through attributes: `torch.serialization` + `os.system`.
+  const attributes = name.split(".");
+  if (attributes.length === 1) return undefined;
+  if (attributes.some((attribute) => /^__.*__$/.test(attribute))) return "reaches into an object";
+  return attributes
+    .map((attribute) => FORBIDDEN.get(attribute) ?? FORBIDDEN.get(`builtins.${attribute}`))
+    .find((reason) => reason !== undefined);
+}

@@ -1,0 +1,12 @@
+/** Reads PyTorch checkpoints without running any code from them. */
+export { type AliasGroups, groupAliases } from "./aliases.ts";
+export { torchReader } from "./format-reader.ts";
+export { classifyGlobal, type GlobalRole, type KnownGlobal } from "./globals.ts";
+export {
+  openTorch,
+  type ReportedGlobal,
+  TorchCheckpoint,
+  type TorchOptions,
+  type TorchReport,
+} from "./reader.ts";
+export type { LeftOut } from "./select.ts";

@@ -1,0 +1,109 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import { MAX_CONTAINER_DEPTH } from "../limits.ts";
+import { MAX_NAME_LENGTH, MAX_VISITS } from "./limits.ts";
+import { PyBytes, PyDict, PyList, PyTuple } from "./pickle/containers.ts";
+import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
+import { RefusedTensor, TensorNode } from "./tensor.ts";
+
+/** What tensors are looked for in. */
+export type Container = PyDict | PyList | PyTuple;
+
+export function isContainer(value: PickleValue): value is Container {
+  return value instanceof PyDict || value instanceof PyList || value instanceof PyTuple;
+}
+
+export function isTensor(value: PickleValue): value is TensorNode | RefusedTensor {
+  return value instanceof TensorNode || value instanceof RefusedTensor;
+}
+
+/** A value in a container, under the key as it can stand in a path. */
+export interface Child {
+  readonly key: string;
+  /** Whether the key is text or an int, as the keys above a tensor must be. */
+  readonly named: boolean;
+  readonly value: PickleValue;
+}
+
+/** What is in a container, in order. */
+export function* children(container: Container): IterableIterator<Child> {
+  if (container instanceof PyDict) {
+    for (const [key, value] of container.entries()) yield { ...keyText(key), value };
+    return;
+  }
+  let index = 0;
+  for (const value of container.items) yield { key: String(index++), named: true, value };
+}
+
+function keyText(key: PickleValue): { key: string; named: boolean } {
+  if (typeof key === "string") return { key, named: true };
+  if (typeof key === "number" || typeof key === "bigint") return { key: String(key), named: true };
+  // Text that Python 2 wrote.
+  if (key instanceof PyBytes) return { key: decodeBytes(key.bytes), named: true };
+  return { key: `<${kindOf(key)}>`, named: false };
+}
+
+function decodeBytes(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return String.fromCharCode(...bytes);
+  }
+}
+
+/** `a.b`: the path of a child, or of a child of the top. */
+export function joinPath(above: string | undefined, key: string): string {
+  const path = above === undefined ? key : `${above}.${key}`;
+  if (path.length <= MAX_NAME_LENGTH) return path;
+  throw limitError("MAX_NAME_LENGTH", `a path of ${path.length} characters, ${quote(path)}`);
+}
+
+function limitError(limit: string, reason: string): SafetensorsError {
+  return new SafetensorsError("LIMIT_EXCEEDED", reason, { limit });
+}
+
+/** A value below a container that is no container itself, or one that the walk has come from: a cycle. */
+export interface Leaf {
+  readonly path: string;
+  /** The first key on the path that can be no part of a name. */
+  readonly unnamed: string | undefined;
+  readonly value: PickleValue;
+}
+
+interface Frame {
+  readonly container: Container;
+  readonly items: Iterator<Child>;
+  readonly path: string | undefined;
+  readonly unnamed: string | undefined;
+}
+
+/**
+ * All leaves below a container, with their paths. Containers that are there twice are walked twice, unless `seen` is
+ * given: then each one is walked once, and those in `seen` not at all.
+ */
+export function* leaves(top: Container, seen?: Set<PickleNode>): IterableIterator<Leaf> {
+  const entered = seen ?? new Set<PickleNode>();
+  const frames: Frame[] = [];
+  let visits = 0;
+  const enter = (container: Container, path: string | undefined, unnamed: string | undefined) => {
+    if (frames.length >= MAX_CONTAINER_DEPTH)
+      throw limitError("MAX_CONTAINER_DEPTH", "containers nest too deep");
+    entered.add(container);
+    frames.push({ container, items: children(container), path, unnamed });
+  };
+  enter(top, undefined, undefined);
+  for (let frame = frames.at(-1); frame; frame = frames.at(-1)) {
+    const next = frame.items.next();
+    if (next.done) {
+      if (!seen) entered.delete(frame.container);
+      frames.pop();
+      continue;
+    }
+    if (++visits > MAX_VISITS) throw limitError("MAX_VISITS", "too many values, counted by their paths");
+    const { key, named, value } = next.value;
+    const path = joinPath(frame.path, key);
+    const unnamed = frame.unnamed ?? (named ? undefined : key);
+    if (!isContainer(value)) yield { path, unnamed, value };
+    else if (!entered.has(value)) enter(value, path, unnamed);
+    else if (!seen) yield { path, unnamed, value };
+  }
+}

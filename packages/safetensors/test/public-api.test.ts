@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { manifest, PACKAGE, sources } from "./sources.ts";
+
+/** What each subpath exports. Whoever changes this changes what others build on. */
+const API: Readonly<Record<string, string>> = {
+  ".": `
+    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle contiguousStrides elementCount encodeHeader
+    fromBlob fromBytes isContiguous isDtype joinShards open openSafetensors parseHeader parseShardIndex readHeader
+    readHeaderLength
+    type:ByteSource type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:EncodedHeader
+    type:ErrorCode type:ErrorDetails type:FormatReader type:HeaderOptions type:OpenInput type:OpenOptions
+    type:ParseOptions type:ReadMode type:ReadOptions type:SafetensorsOptions type:ShardIndex type:StridedView
+    type:TensorIndex type:TensorInfo type:TensorSpec`,
+  "./dtype": `
+    DTYPES DTYPE_ORDER decodeElement isDtype toFloat32
+    type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind`,
+  "./diagnose": "diagnose type:Diagnosis type:FileKind",
+  "./save": `
+    SafetensorsWriter encodeHeader memorySink save
+    type:Chunks type:EncodedHeader type:HeaderOptions type:SaveInput type:SaveInputs type:SaveOptions type:Sink
+    type:TensorData type:TensorSpec`,
+  "./torch": `
+    TorchCheckpoint classifyGlobal groupAliases openTorch torchReader
+    type:AliasGroups type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
+    type:TorchReport`,
+  "./node": `
+    FileSource convertPath fileSink locateCheckpoint openFile openPath openWeights saveFile
+    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions type:PathOptions
+    type:WeightsFormat`,
+};
+
+const targets = manifest().exports as Record<string, { default?: string }>;
+
+/** The names that a source file exports, those of types marked. */
+function exportsOf(text: string): string[] {
+  const lists = Array.from(text.matchAll(/^export (type )?\{([^}]*)\}/gm), ([, type, list]) =>
+    list!
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== "")
+      .map((name) => (type && !name.startsWith("type ") ? `type ${name}` : name)),
+  ).flat();
+  const declared = text.matchAll(
+    /^export (?:(type|interface)|(?:async )?(?:function\*?|const|class)) (\w+)/gm,
+  );
+  const own = Array.from(declared, ([, type, name]) => (type ? `type ${name}` : name!));
+  return [...lists, ...own].map((name) => name.replace(/^(type )?\w+ as /, "$1").replace(" ", ":")).sort();
+}
+
+describe("the public API", () => {
+  it("has the known subpaths", () => {
+    assert.deepEqual(Object.keys(targets), [...Object.keys(API), "./package.json"]);
+  });
+
+  for (const [subpath, names] of Object.entries(API)) {
+    it(`of "${subpath}" is what it was`, async () => {
+      const file = targets[subpath]!.default!.replace("./dist/", "");
+      const text = sources().get(file.replace("src/", "").replace(/\.js$/, ".ts"))!;
+      assert.doesNotMatch(text, /^export (type )?\*|^export default/m);
+      const expected = names.trim().split(/\s+/).sort();
+      assert.deepEqual(exportsOf(text), expected);
+      // What is compiled has the same names.
+      const compiled: object = await import(new URL(`../${file}`, import.meta.url).href);
+      assert.deepEqual(
+        Object.keys(compiled).sort(),
+        expected.filter((name) => !name.startsWith("type:")),
+      );
+    });
+  }
+});
+
+describe("every error code", () => {
+  const errors = sources().get("errors.ts")!;
+  const codes = Array.from(errors.matchAll(/^ {2}\| "([A-Z0-9_]+)"/gm), ([, code]) => code!);
+
+  it("is described, thrown by the library and asserted by a test", () => {
+    assert.ok(codes.length > 30);
+    const library = [...sources()].filter(([file]) => file !== "errors.ts").map(([, text]) => text);
+    const folder = join(PACKAGE, "test");
+    const tests = readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".test.ts"))
+      .map((file) => readFileSync(join(folder, file), "utf8"));
+    const comment = errors.slice(0, errors.indexOf("export type ErrorCode"));
+    for (const code of codes) {
+      assert.ok(comment.includes(`\`${code}\``), `${code} is not described`);
+      assert.ok(
+        library.some((text) => text.includes(`"${code}"`)),
+        `nothing throws ${code}`,
+      );
+      assert.ok(
+        tests.some((text) => new RegExp(`\\b${code}\\b`).test(text)),
+        `no test asserts ${code}`,
+      );
+    }
+  });
+});
