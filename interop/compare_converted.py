@@ -10,8 +10,9 @@ import sys
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from make_torch_fixtures import packed_bytes, tensors_of, why_unreadable
+from make_torch_fixtures import packed_bytes, tensors_of
 
 
 def load_original(source, state_dict):
@@ -25,7 +26,7 @@ def load_original(source, state_dict):
         loaded = torch.load(source, weights_only=False)
     prefix = f"{state_dict}." if state_dict else ""
     found = ((name, tensor) for name, tensor in tensors_of(loaded) if name.startswith(prefix))
-    return {name.removeprefix(prefix): tensor for name, tensor in found if not why_unreadable(tensor)}
+    return {name.removeprefix(prefix): tensor for name, tensor in found}
 
 
 def load_converted(output):
@@ -37,8 +38,8 @@ def load_converted(output):
         files = [output]
     tensors, metadata = {}, {}
     for path in files:
+        tensors |= load_file(path)
         with safe_open(path, "pt") as file:
-            tensors |= {name: file.get_tensor(name) for name in file.offset_keys()}
             metadata |= file.metadata() or {}
     return tensors, metadata
 

@@ -61,7 +61,10 @@ def random_shape(rng: random.Random, count: int) -> list[int]:
 def evaluate(index: str) -> tuple:
     """The index as NumPy takes it: lists become integer arrays, so that an empty one is one too."""
     names = {"None": None}
-    return tuple(np.array(item, dtype=int) if isinstance(item, list) else item for item in eval(f"np.index_exp[{index}]", {"np": np}, names))
+    return tuple(
+        np.array(item, dtype=int) if isinstance(item, list) else item
+        for item in eval(f"np.index_exp[{index}]", {"np": np}, names)
+    )
 
 
 def answer(rng: random.Random) -> dict:
@@ -97,14 +100,20 @@ def answer(rng: random.Random) -> dict:
             array = np.asarray(array)
     if array.size > 64:
         return answer(rng)
-    return {"shape": shape, "steps": steps, "answer": {"shape": list(array.shape), "elements": array.ravel().tolist()}}
+    return {
+        "shape": shape,
+        "steps": steps,
+        "answer": {"shape": list(array.shape), "elements": array.ravel().tolist()},
+    }
 
 
 def main() -> None:
     rng = random.Random(20260101)
     text = "[\n" + ",\n".join(json.dumps(answer(rng), separators=(",", ":")) for _ in range(CASES)) + "\n]\n"
     if "--check" in sys.argv:
-        sys.exit(0 if OUTPUT.read_text() == text else f"{OUTPUT.name} is not what NumPy {np.__version__} answers")
+        sys.exit(
+            0 if OUTPUT.read_text() == text else f"{OUTPUT.name} is not what NumPy {np.__version__} answers"
+        )
     OUTPUT.write_text(text)
 
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runChild } from "./child.mjs";
@@ -21,11 +21,12 @@ const DISK_GB = {
 /** Throws if the disk has no room for all that the groups write. */
 export function checkDiskSpace(groups, size) {
   mkdirSync(WORK, { recursive: true });
-  const needed = groups.reduce((sum, group) => sum + DISK_GB[group](size), 1) * 1e9;
+  const there = readdirSync(WORK).reduce((sum, file) => sum + statSync(join(WORK, file)).size, 0);
+  const needed = groups.reduce((sum, group) => sum + DISK_GB[group](size), 1) * 1e9 - there;
   const { bavail, bsize } = statfsSync(WORK);
   if (bavail * bsize < needed) {
     throw new Error(
-      `${WORK} needs ${(needed / 1e9).toFixed(1)} GB free, ${((bavail * bsize) / 1e9).toFixed(1)} GB are`,
+      `${WORK} needs ${(needed / 1e9).toFixed(1)} GB more, ${((bavail * bsize) / 1e9).toFixed(1)} GB are free`,
     );
   }
 }

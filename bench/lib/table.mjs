@@ -6,7 +6,7 @@ export function printTable(machine, rows) {
   const widths = HEAD.map((_, column) => Math.max(...cells.map((line) => line[column].length)));
   console.log(`\n${machine.hardware}; ${machine.system}; Node ${machine.node}; Python ${machine.python}`);
   console.log(
-    "Times are medians. Ratio: ours / other, the median of pairs of runs; below 1 we are faster.\n",
+    "Times are medians. Ratio: ours / other, the median of pairs of runs; below 1 we are faster. Memory: the peak.\n",
   );
   for (const line of cells) {
     // Text to the left, figures to the right.

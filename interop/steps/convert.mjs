@@ -4,25 +4,35 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runPython } from "../python.mjs";
 import { readExpected } from "./goldens.mjs";
+import { refusal } from "./refusals.mjs";
 
 const COMMAND = fileURLToPath(new URL("../../packages/cli/bin/safetensors.js", import.meta.url));
 const QUICKSTART = fileURLToPath(new URL("../../examples/quickstart/", import.meta.url));
 
+/** Conversions with `--key`. */
+const WITH_KEY = [
+  { file: "two-state-dicts.pt", key: "generator" },
+  { file: "two-state-dicts.pt", key: "" },
+  { file: "training.pt", key: "optimizer" },
+  { file: "training.pt", key: "" },
+  { file: "deep.pt", key: "checkpoint" },
+];
+
 /** `safetensors convert` on every PyTorch checkpoint; torch compares each tensor of the result with the original. */
 export async function convertCheckpoints(report, { python, work }) {
-  const output = join(work, "converted");
-  mkdirSync(output);
+  mkdirSync(join(work, "converted"));
   const converted = [];
-  for (const { name, source, stateDict, refused } of checkpoints(work)) {
+  for (const { name, source, stateDict, refused, options = [] } of checkpoints(work)) {
     const isSharded = source.endsWith(".json");
-    const target = join(output, isSharded ? name : `${name}.safetensors`);
-    const { status, stderr } = convert(isSharded ? dirname(source) : source, target);
+    const output = join(work, "converted", isSharded ? name : `${name}.safetensors`);
+    const { status, stderr } = convert(isSharded ? dirname(source) : source, output, options);
     if (refused) {
-      report.check(`${name} is refused`, status !== 0 && stderr !== "", `exit code ${status}`);
-      report.check(`${name}: nothing is left behind`, !existsSync(target));
+      const message = `error ${refusal(refused).whenConverted}`;
+      report.check(`${name} is refused`, status !== 0 && stderr.includes(message), stderr);
+      report.check(`${name}: nothing is left behind`, !existsSync(output));
     } else {
       report.check(`${name} is converted`, status === 0, stderr);
-      if (status === 0) converted.push({ name, source, output: target, stateDict });
+      if (status === 0) converted.push({ name, source, output, stateDict });
     }
   }
   const results = JSON.parse(runPython(python, "compare_converted.py", [], JSON.stringify(converted)));
@@ -34,26 +44,31 @@ export async function convertCheckpoints(report, { python, work }) {
   }
 }
 
-/** The checkpoints to convert: all that make_torch_fixtures.py wrote, and those of the quickstart. */
+/** All that make_torch_fixtures.py wrote, some of it once more with `--key`, and the files of the quickstart. */
 function checkpoints(work) {
-  const fixtures = Object.entries(readExpected(join(work, "torch"))).map(([file, entry]) => ({
-    name: file.replace("/", " "),
-    source: join(work, "torch", file),
-    stateDict: entry.stateDict ?? "",
-    refused: entry.refused ?? Object.keys(entry.unreadable ?? {}).length > 0,
-  }));
-  const quickstart = [
-    {
-      name: "quickstart",
-      source: join(QUICKSTART, "pytorch_model.bin"),
-      stateDict: "state_dict",
-      refused: false,
-    },
-    { name: "quickstart, hostile", source: join(QUICKSTART, "hostile.bin"), stateDict: "", refused: true },
+  const expected = readExpected(join(work, "torch"));
+  const source = (file) => join(work, "torch", file);
+  return [
+    ...Object.entries(expected).map(([file, { stateDict = "", refused }]) => ({
+      name: file.replace("/", " "),
+      source: source(file),
+      stateDict,
+      refused,
+    })),
+    ...WITH_KEY.map(({ file, key }) => ({
+      name: `${file} with key ${key}`,
+      source: source(file),
+      stateDict: key,
+      options: ["--key", key],
+    })),
+    { name: "quickstart", source: join(QUICKSTART, "pytorch_model.bin"), stateDict: "state_dict" },
+    { name: "quickstart, hostile", source: join(QUICKSTART, "hostile.bin"), refused: "global:posix.system" },
   ];
-  return [...fixtures, ...quickstart];
 }
 
-function convert(source, target) {
-  return spawnSync(process.execPath, [COMMAND, "convert", source, target], { encoding: "utf8" });
+function convert(source, output, options) {
+  return spawnSync(process.execPath, [COMMAND, "convert", source, output, ...options], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1" },
+  });
 }

@@ -25,7 +25,7 @@ function createProgram(): Command {
     )
     .version(version, "-v, --version", "print the version")
     .helpOption("-h, --help", "print this help")
-    .helpCommand(false)
+    .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", HELP)
     .showHelpAfterError("Add --help to see how it is used.")
     .configureHelp({ styleTitle: picocolors.createColors(true).bold })

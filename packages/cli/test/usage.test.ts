@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { safetensors, temporaryFolder } from "./command.ts";
+import { BIN, safetensors, temporaryFolder } from "./command.ts";
 import { evenHeader, writeHeader } from "./files.ts";
 
 const COMMANDS = ["inspect", "check", "convert"];
@@ -44,6 +45,20 @@ test("wrong usage exits with 2, explains itself and suggests what may be meant",
     assert.equal(stdout, "");
     assert.match(stderr, message);
   }
+});
+
+test("help of a command can be asked for in both ways", () => {
+  assert.equal(safetensors(["help", "check"]).stdout, safetensors(["check", "--help"]).stdout);
+});
+
+test("a command that was not built says what to do", (t) => {
+  const folder = temporaryFolder(t);
+  mkdirSync(join(folder, "bin"));
+  const copy = join(folder, "bin", "safetensors.mjs");
+  copyFileSync(BIN, copy);
+  const { status, stderr } = spawnSync(process.execPath, [copy], { encoding: "utf8" });
+  assert.equal(status, 2);
+  assert.match(stderr, /run `npm run build` first/);
 });
 
 test("colours follow NO_COLOR and FORCE_COLOR, and are off where output is no terminal", (t) => {

@@ -21,9 +21,16 @@ export {
   type HeaderOptions,
   type TensorSpec,
 } from "./format/encode.ts";
-export { Header, type ParseOptions, parseHeader, readHeaderLength, type TensorInfo } from "./format/header.ts";
+export {
+  Header,
+  type ParseOptions,
+  parseHeader,
+  readHeaderLength,
+  type TensorInfo,
+} from "./format/header.ts";
 export type { ReadMode } from "./format/mode.ts";
 export { fromBlob } from "./source/blob.ts";
+export { openUrl, type UrlOptions } from "./source/http.ts";
 export { fromBytes } from "./source/memory.ts";
 export type { ByteSource, ReadOptions } from "./source/source.ts";
 export { contiguousStrides, isContiguous, type StridedView } from "./view/view.ts";

@@ -54,8 +54,11 @@ describe("the architecture", () => {
     assert.deepEqual(homeless, []);
   });
 
-  it("has imports that name files with their ending", () => {
-    const wrong = imports.filter(({ to }) => !to.startsWith("node:") && !files.has(to));
+  it("has imports that name files with their ending, or, when they are needed, optional packages", () => {
+    const peers = Object.keys((manifest().peerDependencies as object) ?? {});
+    const wrong = imports.filter(({ to, kind }) => {
+      return !to.startsWith("node:") && !files.has(to) && !(peers.includes(to) && kind !== "now");
+    });
     assert.deepEqual(wrong, []);
   });
 
@@ -118,6 +121,13 @@ describe("the package", () => {
       Object.keys((scripts as object) ?? {}).filter((name) => /install|prepare/.test(name)),
       [],
     );
+  });
+
+  it("works without its peers", () => {
+    const { peerDependencies = {}, peerDependenciesMeta = {} } = manifest();
+    const optional = peerDependenciesMeta as Record<string, { optional?: boolean }>;
+    for (const name of Object.keys(peerDependencies as object))
+      assert.equal(optional[name]?.optional, true, name);
   });
 
   it("exports each subpath with its types beside its code", () => {

@@ -8,12 +8,12 @@ import { manifest, PACKAGE, sources } from "./sources.ts";
 const API: Readonly<Record<string, string>> = {
   ".": `
     Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle contiguousStrides elementCount encodeHeader
-    fromBlob fromBytes isContiguous isDtype joinShards open openSafetensors parseHeader parseShardIndex readHeader
-    readHeaderLength
+    fromBlob fromBytes isContiguous isDtype joinShards open openSafetensors openUrl parseHeader parseShardIndex
+    readHeader readHeaderLength
     type:ByteSource type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:EncodedHeader
     type:ErrorCode type:ErrorDetails type:FormatReader type:HeaderOptions type:OpenInput type:OpenOptions
-    type:ParseOptions type:ReadMode type:ReadOptions type:SafetensorsOptions type:ShardIndex type:StridedView
-    type:TensorIndex type:TensorInfo type:TensorSpec`,
+    type:ParseOptions type:ReadMode type:ReadOptions type:SafetensorsOptions type:ShardIndex
+    type:StridedView type:TensorIndex type:TensorInfo type:TensorSpec type:UrlOptions`,
   "./dtype": `
     DTYPES DTYPE_ORDER decodeElement isDtype toFloat32
     type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind`,

@@ -86,7 +86,7 @@ export function adviceFor(error: SafetensorsError): string | undefined {
     case "UNSAFE_FILE_NAME":
       return "Do not use this checkpoint: such an index reaches for files outside its folder.";
     case "FORBIDDEN_GLOBAL":
-      return "Do not load this file with Python: that would run its code. Nothing of it was run here.";
+      return "Do not load it with torch.load, which may run its code. Nothing of it was run here.";
     case "LIMIT_EXCEEDED":
       return details.limit === "MAX_EXPANSION"
         ? "If that is what you want, add --allow-expansion."

@@ -1,31 +1,66 @@
 /**
- * Memory that is used again: the first touch of fresh memory costs several times the copy into it (page faults), so
- * buffers that have served are kept for the next reads.
+ * The memory of a run: counts what is in use against a budget, and keeps buffers that have served for the next reads,
+ * because the first touch of fresh memory costs several times the copy into it (page faults).
+ *
+ * In use and kept together never exceed the budget, as long as the caller asks `fits` first.
  */
 export class BufferPool {
-  readonly #free: Uint8Array[] = [];
-  #freeBytes = 0;
-  readonly #mostFree: number;
+  /** Bytes. */
+  readonly budget: number;
+  #used = 0;
+  #kept = 0;
+  /** Buffers that are not in use, by their size: a model has few sizes. */
+  readonly #bySize = new Map<number, Uint8Array[]>();
 
-  /** @param mostFree bytes that are kept at most while they are not in use. */
-  constructor(mostFree: number) {
-    this.#mostFree = mostFree;
+  constructor(budget: number) {
+    this.budget = budget;
   }
 
-  /** A buffer of at least `length` bytes, with any content. */
-  take(length: number): Uint8Array {
-    const fit = this.#free.findIndex(
-      (buffer) => buffer.length >= length && buffer.length <= 2 * length + 4096,
-    );
-    if (fit < 0) return new Uint8Array(length);
-    const [buffer] = this.#free.splice(fit, 1);
-    this.#freeBytes -= buffer!.length;
-    return buffer!;
+  /** Bytes in use. */
+  get used(): number {
+    return this.#used;
   }
 
+  /** Bytes that are kept though not in use. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  fits(bytes: number): boolean {
+    return this.#used + bytes <= this.budget;
+  }
+
+  /** Memory of exactly `size` bytes, with any content. */
+  take(size: number): Uint8Array {
+    const buffer = this.#bySize.get(size)?.pop();
+    if (buffer) this.#kept -= size;
+    this.reserve(size);
+    return buffer ?? new Uint8Array(size);
+  }
+
+  /** Takes memory back that came from `take`. */
   give(buffer: Uint8Array): void {
-    this.#free.push(buffer);
-    this.#freeBytes += buffer.length;
-    while (this.#freeBytes > this.#mostFree) this.#freeBytes -= this.#free.shift()!.length;
+    const { length } = buffer;
+    this.release(length);
+    const alike = this.#bySize.get(length) ?? [];
+    // The size that was given back last is the last to be dropped.
+    this.#bySize.delete(length);
+    this.#bySize.set(length, alike);
+    alike.push(buffer);
+    this.#kept += length;
+  }
+
+  /** Counts memory as in use that is taken elsewhere. */
+  reserve(bytes: number): void {
+    this.#used += bytes;
+    for (const [size, buffers] of this.#bySize) {
+      while (this.#used + this.#kept > this.budget && buffers.pop()) this.#kept -= size;
+      if (buffers.length === 0) this.#bySize.delete(size);
+      if (this.#used + this.#kept <= this.budget) return;
+    }
+  }
+
+  release(bytes: number): void {
+    this.#used -= bytes;
   }
 }

@@ -15,4 +15,11 @@ export class Column {
   get(index: number): number {
     return this.#values[index]!;
   }
+
+  /** Puts the numbers into another order: `order[i]` is the old place of the one that comes to place `i`. */
+  reorder(order: Uint32Array): void {
+    const old = this.#values;
+    this.#values = new Float64Array(this.length);
+    for (let i = 0; i < this.length; i++) this.#values[i] = old[order[i]!]!;
+  }
 }

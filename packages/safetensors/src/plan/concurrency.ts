@@ -9,38 +9,49 @@ export function fixedConcurrency(limit: number): Concurrency {
   return { limit, ended() {} };
 }
 
-/** How much faster a round must be to make one more in flight worth it. */
-const WORTH = 1.1;
+/** How much faster twice as many reads in flight must be to be worth it. */
+const WORTH = 1.25;
 
 /** Most reads in flight that tuning arrives at: beyond this, servers begin to refuse. */
 const MOST = 16;
 
 /**
- * For sources whose best number nobody knows, such as servers: starts with two in flight and adds one as long as the
- * throughput of a round (as many reads as may be in flight) rises by a tenth; takes one back when it falls.
+ * For sources whose best number nobody knows, such as servers: begins with two reads in flight and doubles them as
+ * long as the throughput of a round (as many reads as may be in flight) rises by a quarter. When it no longer does, or
+ * when it falls later, it goes one step back; after a fall it begins to climb again from there.
  */
 export class TunedConcurrency implements Concurrency {
   limit = 2;
   #best = 0;
+  #isTrying = true;
   #roundBytes = 0;
   #roundReads = 0;
-  #roundStart: number | undefined;
+  #roundStart: number;
+
+  /** @param now the time in milliseconds. */
+  constructor(now: number) {
+    this.#roundStart = now;
+  }
 
   ended(bytes: number, now: number): void {
-    this.#roundStart ??= now;
     this.#roundBytes += bytes;
     this.#roundReads++;
-    if (this.#roundReads <= this.limit) return;
-    const rate = this.#roundBytes / Math.max(now - this.#roundStart, 0.001);
-    if (rate > this.#best * WORTH) {
-      this.#best = rate;
-      this.limit = Math.min(this.limit + 1, MOST);
-    } else if (rate < this.#best / WORTH) {
-      this.limit = Math.max(this.limit - 1, 1);
-      this.#best = rate;
-    }
+    if (this.#roundReads < this.limit) return;
+    this.#adjust(this.#roundBytes / Math.max(now - this.#roundStart, 0.001));
     this.#roundBytes = 0;
     this.#roundReads = 0;
     this.#roundStart = now;
+  }
+
+  #adjust(rate: number): void {
+    if (rate > this.#best * WORTH) {
+      this.#best = rate;
+      this.#isTrying = this.limit < MOST;
+      this.limit = Math.min(this.limit * 2, MOST);
+    } else if (this.#isTrying || rate < this.#best / WORTH) {
+      this.limit = Math.max(this.limit / 2, 1);
+      if (!this.#isTrying) this.#best = 0;
+      this.#isTrying = false;
+    }
   }
 }

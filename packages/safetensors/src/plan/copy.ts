@@ -1,10 +1,10 @@
-import type { Transfer, TransferAxis } from "./transfer.ts";
+import { isInOrder, type Transfer, type TransferAxis } from "./transfer.ts";
 
 /** Rows of at least so many bytes are moved as a block; the call costs more than the loop for shorter ones. */
-const BLOCK_ROW_BYTES = 32;
+const BLOCK_ROW_BYTES = 128;
 
 /**
- * Moves the elements of a transfer from one piece of memory to their places in another.
+ * Moves the elements of a transfer from one piece of memory to their places in another, and changes nothing else there.
  *
  * @param fromBit place of index zero in `from`; elements below a byte have their first one in the lowest bits.
  * @param toBit place of index zero in `to`.
@@ -14,34 +14,32 @@ export function copyTransfer(
   fromBit: number,
   to: Uint8Array,
   toBit: number,
-  { axes, bits }: Transfer,
+  transfer: Transfer,
 ): void {
-  if (bits < 8) return forEachRow(axes, fromBit, toBit, 1, (...row) => copyBits(from, to, bits, ...row));
-  const last = axes.at(-1);
-  const rowBytes = last?.source === bits && last.target === bits ? (last.size * bits) / 8 : 0;
-  if (rowBytes >= BLOCK_ROW_BYTES) {
-    return forEachRow([...axes.slice(0, -1), ONE], fromBit, toBit, 8, (at, _step, targetAt) => {
-      to.set(from.subarray(at, at + rowBytes), targetAt);
-    });
+  const { axes, bits } = transfer;
+  if (bits < 8) {
+    const bytes = asBytes(transfer, fromBit, toBit);
+    if (bytes) return copyTransfer(from, fromBit, to, toBit, bytes);
+    return forEachRow(axes, fromBit, toBit, 1, bitMover(from, to, bits));
   }
-  // There is no 64-bit array that moves bits unchanged and fast, so such elements move as two halves.
-  const parts = bits === 64 ? [...axes, HALVES] : axes;
-  const size = Math.min(bits, 32) / 8;
+  const row = axes.at(-1);
+  const rowBytes = row && isInOrder({ ...transfer, axes: [row] }) ? (row.size * bits) / 8 : 0;
+  if (rowBytes >= BLOCK_ROW_BYTES) return forEachRow(axes, fromBit, toBit, 8, blockMover(from, to, rowBytes));
+  const size = Math.min(bits / 8, 4);
   const input = elementsOf(from, fromBit / 8, size);
   const output = elementsOf(to, toBit / 8, size);
-  if (input && output) {
-    return forEachRow(parts, fromBit, toBit, size * 8, (...row) => copyElements(input, output, ...row));
-  }
-  const bytes = [...axes, { size: bits / 8, source: 8, target: 8 }];
-  forEachRow(bytes, fromBit, toBit, 8, (...row) => copyElements(from, to, ...row));
+  if (!input || !output) return forEachRow(axes, fromBit, toBit, 8, byteMover(from, to, bits / 8));
+  // There is no 64-bit array that moves bits unchanged and fast, so such elements move as two halves.
+  const mover = bits === 64 ? pairMover : elementMover;
+  forEachRow(axes, fromBit, toBit, size * 8, mover(input, output));
 }
 
-const ONE: TransferAxis = { size: 1, source: 0, target: 0 };
-const HALVES: TransferAxis = { size: 2, source: 32, target: 32 };
+/** Moves one row: `count` elements from `at` on to `targetAt`, all in one unit. */
+type RowMover = (at: number, step: number, targetAt: number, targetStep: number, count: number) => void;
 
 type Elements = Uint8Array | Uint16Array | Uint32Array;
 
-/** The memory as integers of the element's size, or nothing where the element at `at` is not aligned to that. */
+/** The memory as integers of `size` bytes, or nothing where the element at byte `at` is not aligned to that. */
 function elementsOf(
   { buffer, byteOffset, length }: Uint8Array,
   at: number,
@@ -52,25 +50,61 @@ function elementsOf(
   return new TypedArray(buffer as ArrayBuffer, byteOffset, Math.floor(length / size));
 }
 
-type Row = [at: number, step: number, targetAt: number, targetStep: number, length: number];
-
-function copyElements(from: Elements, to: Elements, ...[at, step, targetAt, targetStep, length]: Row): void {
-  for (let i = 0; i < length; i++) to[targetAt + i * targetStep] = from[at + i * step]!;
+/** Elements below a byte as bytes, where whole bytes lie side by side on both sides. */
+function asBytes({ tensor, axes, bits }: Transfer, fromBit: number, toBit: number): Transfer | undefined {
+  const outer = axes.slice(0, -1);
+  const row = axes.at(-1);
+  const isWhole = row?.source === bits && row.target === bits && (row.size * bits) % 8 === 0;
+  const isAligned = outer.every(({ source, target }) => source % 8 === 0 && target % 8 === 0);
+  if (!isWhole || !isAligned || fromBit % 8 !== 0 || toBit % 8 !== 0) return undefined;
+  return { tensor, bits: 8, axes: [...outer, { size: (row.size * bits) / 8, source: 8, target: 8 }] };
 }
 
-function copyBits(from: Uint8Array, to: Uint8Array, bits: number, ...row: Row): void {
-  const [start, step, targetStart, targetStep, length] = row;
+function blockMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
+  return (at, _step, targetAt) => to.set(from.subarray(at, at + bytes), targetAt);
+}
+
+function elementMover(from: Elements, to: Elements): RowMover {
+  return (at, step, targetAt, targetStep, count) => {
+    for (let i = 0; i < count; i++) to[targetAt + i * targetStep] = from[at + i * step]!;
+  };
+}
+
+function pairMover(from: Elements, to: Elements): RowMover {
+  return (at, step, targetAt, targetStep, count) => {
+    for (let i = 0; i < count; i++) {
+      const place = at + i * step;
+      const targetPlace = targetAt + i * targetStep;
+      to[targetPlace] = from[place]!;
+      to[targetPlace + 1] = from[place + 1]!;
+    }
+  };
+}
+
+/** For elements that are not aligned. */
+function byteMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
+  return (at, step, targetAt, targetStep, count) => {
+    for (let i = 0; i < count; i++)
+      for (let byte = 0; byte < bytes; byte++)
+        to[targetAt + i * targetStep + byte] = from[at + i * step + byte]!;
+  };
+}
+
+/** For elements below a byte; those beside them in the same byte stay as they are. */
+function bitMover(from: Uint8Array, to: Uint8Array, bits: number): RowMover {
   const mask = (1 << bits) - 1;
-  for (let i = 0; i < length; i++) {
-    const at = start + i * step;
-    const targetAt = targetStart + i * targetStep;
-    const element = (pairAt(from, Math.floor(at / 8)) >> (at % 8)) & mask;
-    const place = Math.floor(targetAt / 8);
-    const shift = targetAt % 8;
-    const merged = (pairAt(to, place) & ~(mask << shift)) | (element << shift);
-    to[place] = merged;
-    if (shift + bits > 8) to[place + 1] = merged >> 8;
-  }
+  return (start, step, targetStart, targetStep, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = start + i * step;
+      const targetAt = targetStart + i * targetStep;
+      const element = (pairAt(from, Math.floor(at / 8)) >> (at % 8)) & mask;
+      const place = Math.floor(targetAt / 8);
+      const shift = targetAt % 8;
+      const merged = (pairAt(to, place) & ~(mask << shift)) | (element << shift);
+      to[place] = merged;
+      if (shift + bits > 8) to[place + 1] = merged >> 8;
+    }
+  };
 }
 
 /** Two bytes as a little-endian number. */
@@ -84,15 +118,15 @@ function forEachRow(
   fromBit: number,
   toBit: number,
   unit: number,
-  visit: (...row: Row) => void,
+  move: RowMover,
 ): void {
   const outer = axes.slice(0, -1);
-  const row = axes.at(-1) ?? ONE;
+  const { size: count, source, target } = axes.at(-1) ?? { size: 1, source: 0, target: 0 };
   const index = outer.map(() => 0);
   let at = fromBit / unit;
   let targetAt = toBit / unit;
   for (;;) {
-    visit(at, row.source / unit, targetAt, row.target / unit, row.size);
+    move(at, source / unit, targetAt, target / unit, count);
     let axis = outer.length - 1;
     for (; axis >= 0; axis--) {
       const { size, source, target } = outer[axis]!;

@@ -1,8 +1,10 @@
 import { DTYPES, elementCount } from "../dtype/dtype.ts";
 import type { ByteSource } from "../source/source.ts";
-import { type Piece, piecesOf, type TensorView } from "../view/tiling.ts";
-import { byteLength } from "../view/view.ts";
+import { piecesOf, type TensorView } from "../view/tiling.ts";
+import { byteLength, contiguousStrides } from "../view/view.ts";
 import { bridgeableGap } from "./cost.ts";
+import { interleave } from "./interleave.ts";
+import { type MergedRead, mergeIntoReads } from "./merge.ts";
 import { transferOf } from "./transfer.ts";
 import { UnitList } from "./unit-list.ts";
 import { cutIntoUnits } from "./units.ts";
@@ -16,14 +18,13 @@ export interface PlanOptions {
 /** Large enough to make the cost of an operation small, small enough to stay in cache and to run side by side. */
 const DEFAULT_MAX_READ = 4 << 20;
 
-/** One read: a range of a source, and the units (by place in the list's order) that it serves. */
-export interface PlannedRead {
-  readonly units: UnitList;
-  readonly firstUnit: number;
-  readonly endUnit: number;
-  /** Bytes. */
-  readonly offset: number;
-  readonly length: number;
+/** Buffers for reads come in whole pages, so that those of similar plans are alike and can be used again. */
+const PAGE = 4096;
+
+/** A read of a plan. */
+export interface PlannedRead extends MergedRead {
+  /** The tensors of which no earlier read brings anything. */
+  readonly begins: readonly number[];
 }
 
 /** What a plan will do to one source. */
@@ -33,12 +34,17 @@ export interface SourceSummary {
   readonly bytesRead: number;
 }
 
-/** What a plan will do. All figures are known before anything is read. */
+/** What a plan will do, known before anything is read. */
 export interface PlanSummary {
   readonly requests: number;
+  /** Bytes that will be read, those between the elements included. */
   readonly bytesRead: number;
   /** Bytes of the tensors that are asked for. */
   readonly usefulBytes: number;
+  /** Bytes held at once when the reads run one after the other: the smallest budget that will do. */
+  readonly peakMemory: number;
+  /** Bytes of the buffer that a read needs unless it is made straight into a tensor's memory. */
+  readonly bufferBytes: number;
   readonly sources: readonly SourceSummary[];
 }
 
@@ -50,6 +56,7 @@ export class ReadPlan {
   readonly unitsOf: Uint32Array;
   readonly #lists: readonly UnitList[];
   readonly #maxRead: number;
+  #summary: PlanSummary | undefined;
 
   constructor(
     views: readonly TensorView[],
@@ -63,29 +70,68 @@ export class ReadPlan {
     this.#maxRead = maxRead;
   }
 
-  /** The reads, source by source, each in the order of its bytes. */
+  /** The sources that are read from. */
+  get sources(): readonly ByteSource[] {
+    return this.#lists.map(({ source }) => source);
+  }
+
+  /** The reads: of each source in the order of its bytes, sources in turn as the order of the tensors wants. */
   *reads(): Generator<PlannedRead, void, undefined> {
-    for (const list of this.#lists) yield* mergeIntoReads(list, this.#maxRead);
+    const hasBegun = new Uint8Array(this.views.length);
+    for (const read of interleave(this.#lists.map((list) => mergeIntoReads(list, this.#maxRead)))) {
+      const begins: number[] = [];
+      for (let place = read.firstUnit; place < read.endUnit; place++) {
+        const { tensor } = read.units.transfer(place);
+        if (hasBegun[tensor]) continue;
+        hasBegun[tensor] = 1;
+        begins.push(tensor);
+      }
+      yield { ...read, begins };
+    }
   }
 
   /** What the plan will do. */
   get summary(): PlanSummary {
-    const sources = this.#lists.map((list) => {
-      let requests = 0;
-      let bytesRead = 0;
-      for (const { length } of mergeIntoReads(list, this.#maxRead)) {
-        requests++;
-        bytesRead += length;
+    this.#summary ??= this.#summarize();
+    return this.#summary;
+  }
+
+  #summarize(): PlanSummary {
+    const sources = new Map(this.#lists.map((list) => [list, { requests: 0, bytesRead: 0 }]));
+    const waiting = this.unitsOf.slice();
+    let [open, peak, peakWithBuffer, longest] = [0, 0, 0, 0];
+    for (const read of this.reads()) {
+      const own = sources.get(read.units)!;
+      own.requests++;
+      own.bytesRead += read.length;
+      for (const tensor of read.begins) open += byteLength(this.views[tensor]!);
+      if (needsBuffer(read)) {
+        longest = Math.max(longest, read.length);
+        peakWithBuffer = Math.max(peakWithBuffer, open);
       }
-      return { source: list.source.name ?? "", requests, bytesRead };
-    });
+      peak = Math.max(peak, open);
+      for (let place = read.firstUnit; place < read.endUnit; place++) {
+        const { tensor } = read.units.transfer(place);
+        if (--waiting[tensor]! === 0) open -= byteLength(this.views[tensor]!);
+      }
+    }
+    // Seven bytes more let a read lie as it does in the source, see `placeInBuffer`.
+    const bufferBytes = longest === 0 ? 0 : Math.ceil((longest + 7) / PAGE) * PAGE;
+    const figures = [...sources.values()];
     return {
-      requests: sources.reduce((sum, { requests }) => sum + requests, 0),
-      bytesRead: sources.reduce((sum, { bytesRead }) => sum + bytesRead, 0),
+      requests: figures.reduce((sum, { requests }) => sum + requests, 0),
+      bytesRead: figures.reduce((sum, { bytesRead }) => sum + bytesRead, 0),
       usefulBytes: this.views.reduce((sum, view) => sum + byteLength(view), 0),
-      sources,
+      peakMemory: Math.max(peak, peakWithBuffer + bufferBytes),
+      bufferBytes,
+      sources: Array.from(sources, ([{ source }, own]) => ({ source: source.name ?? "", ...own })),
     };
   }
+}
+
+/** Whether a read needs memory beside that of the tensors; a source may show its own or return new memory. */
+export function needsBuffer({ units: { source }, inPlace }: MergedRead): boolean {
+  return !source.view && !(inPlace && source.readInto);
 }
 
 /** Plans how to read tensors, each into packed memory of its own. Pure: nothing is read. */
@@ -95,47 +141,23 @@ export function planReads(
 ): ReadPlan {
   const lists = new Map<ByteSource, UnitList>();
   const unitsOf = new Uint32Array(views.length);
-  views.forEach((view, tensor) => {
-    if (elementCount(view.shape) === 0) return;
+  for (const [tensor, view] of views.entries()) {
+    if (elementCount(view.shape) === 0) continue;
+    const { bits } = DTYPES[view.dtype];
+    const strides = contiguousStrides(view.shape);
     for (const piece of piecesOf(view)) {
-      const { source } = piece.view;
+      if (elementCount(piece.view.shape) === 0) continue;
+      const { source, bitOffset } = piece.view;
       const list = lists.get(source) ?? new UnitList(source);
       lists.set(source, list);
       const before = list.length;
-      addPiece(list, tensor, piece, view, maxRead);
+      const { transfer, target } = transferOf(tensor, piece, strides, bits);
+      cutIntoUnits(transfer, bitOffset, target, bridgeableGap(source) * 8, maxRead * 8, (unit, from, to) =>
+        list.add(unit, from, to),
+      );
       unitsOf[tensor]! += list.length - before;
     }
-  });
+  }
   for (const list of lists.values()) list.sort();
   return new ReadPlan(views, unitsOf, [...lists.values()], maxRead);
-}
-
-function addPiece(list: UnitList, tensor: number, piece: Piece, whole: TensorView, maxRead: number): void {
-  const { bits } = DTYPES[whole.dtype];
-  const { transfer, target } = transferOf(tensor, piece, whole.shape, bits);
-  const gap = bridgeableGap(list.source) * 8;
-  cutIntoUnits(transfer, piece.view.bitOffset, target, gap, maxRead * 8, (unit, from, to) =>
-    list.add(unit, from, to),
-  );
-}
-
-/** Reads that each serve as many neighbouring units as the cost of the gaps and the largest read allow. */
-function* mergeIntoReads(units: UnitList, maxRead: number): Generator<PlannedRead, void, undefined> {
-  const gap = bridgeableGap(units.source);
-  let firstUnit = 0;
-  let offset = 0;
-  let end = 0;
-  for (let place = 0; place < units.length; place++) {
-    const start = Math.floor(units.start(place) / 8);
-    const stop = Math.ceil((units.start(place) + units.span(place)) / 8);
-    const joins = place > 0 && start - end <= gap && Math.max(stop, end) - offset <= maxRead;
-    if (!joins) {
-      if (place > 0) yield { units, firstUnit, endUnit: place, offset, length: end - offset };
-      firstUnit = place;
-      offset = start;
-      end = start;
-    }
-    end = Math.max(end, stop);
-  }
-  if (units.length > 0) yield { units, firstUnit, endUnit: units.length, offset, length: end - offset };
 }

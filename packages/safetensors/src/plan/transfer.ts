@@ -1,5 +1,4 @@
 import type { Piece } from "../view/tiling.ts";
-import { contiguousStrides } from "../view/view.ts";
 
 /** One axis of a transfer, with its strides in bits. */
 export interface TransferAxis {
@@ -14,7 +13,7 @@ export interface Transfer {
   readonly tensor: number;
   /** Bits of an element. */
   readonly bits: number;
-  /** The axes, those that go furthest in the source first. Their order does not matter for what goes where. */
+  /** The axes, each longer than one; their order does not matter for what goes where. */
   readonly axes: readonly TransferAxis[];
 }
 
@@ -28,30 +27,38 @@ export function leadBits(axes: readonly TransferAxis[]): number {
   return axes.reduce((lead, { size, source }) => lead + (source < 0 ? (size - 1) * -source : 0), 0);
 }
 
+/** Whether the elements lie side by side in the same order on both sides. */
+export function isInOrder({ axes, bits }: Transfer): boolean {
+  const [axis] = axes;
+  return !axis || (axes.length === 1 && axis.source === bits && axis.target === bits);
+}
+
 /**
  * The transfer of a piece of a tensor into packed row-major memory for the whole.
  *
- * @param shape the shape of the whole.
- * @returns the transfer, and where its index zero goes in the destination, in bits.
+ * @param strides the strides of the whole, in elements.
+ * @returns the transfer, its axes in the order of the piece, and where its index zero goes, in bits.
  */
 export function transferOf(
   tensor: number,
   { view, at }: Piece,
-  shape: readonly number[],
+  strides: readonly number[],
   bits: number,
 ): { transfer: Transfer; target: number } {
-  const whole = contiguousStrides(shape);
   const axes: TransferAxis[] = [];
-  view.shape.forEach((size, i) => {
-    const axis = { size, source: view.strides[i]! * bits, target: whole[i]! * bits };
+  let target = 0;
+  for (let i = 0; i < strides.length; i++) {
+    target += at[i]! * strides[i]! * bits;
+    const size = view.shape[i]!;
+    if (size === 1) continue;
+    const axis = { size, source: view.strides[i]! * bits, target: strides[i]! * bits };
     const outer = axes.at(-1);
     // Two axes that continue each other on both sides are one.
-    const continues = outer?.source === size * axis.source && outer.target === size * axis.target;
-    if (size === 1) return;
-    if (outer && continues) axes[axes.length - 1] = { ...axis, size: outer.size * size };
-    else axes.push(axis);
-  });
-  axes.sort((a, b) => Math.abs(b.source) - Math.abs(a.source));
-  const target = at.reduce((sum, index, i) => sum + index * whole[i]!, 0) * bits;
+    if (outer?.source === size * axis.source && outer.target === size * axis.target) {
+      axes[axes.length - 1] = { ...axis, size: outer.size * size };
+    } else {
+      axes.push(axis);
+    }
+  }
   return { transfer: { tensor, bits, axes }, target };
 }

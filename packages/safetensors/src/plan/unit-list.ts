@@ -1,22 +1,23 @@
 import type { ByteSource } from "../source/source.ts";
 import { Column } from "./column.ts";
 import { sortedOrder } from "./sort.ts";
-import { leadBits, spanBits, type Transfer } from "./transfer.ts";
+import { isInOrder, leadBits, spanBits, type Transfer } from "./transfer.ts";
 
-/** The units of one source as columns: a plan may have millions. */
+/** What units that are alike have in common, worked out once. */
+interface Kind {
+  readonly transfer: Transfer;
+  readonly lead: number;
+  readonly span: number;
+  readonly inOrder: boolean;
+}
+
+/** The units of one source as columns: a plan may have millions. Places of bytes and bits are those in the source. */
 export class UnitList {
   readonly source: ByteSource;
-  readonly #transfers: Transfer[] = [];
-  readonly #numbers = new Map<Transfer, number>();
-  /** Of each transfer: bits before its index zero, and bits of its span. */
-  readonly #leads: number[] = [];
-  readonly #spans: number[] = [];
-  readonly #transferOf = new Column();
+  readonly #kinds: Kind[] = [];
+  readonly #kindOf = new Column();
   readonly #sourceAt = new Column();
   readonly #targetAt = new Column();
-  /** The units in the order of the source, and the first bit that each reads: set by `sort`. */
-  #order: Uint32Array = new Uint32Array(0);
-  #starts: Float64Array = new Float64Array(0);
 
   constructor(source: ByteSource) {
     this.source = source;
@@ -26,8 +27,14 @@ export class UnitList {
     return this.#sourceAt.length;
   }
 
+  /** Adds a unit; units that share a transfer are added one after the other. */
   add(transfer: Transfer, source: number, target: number): void {
-    this.#transferOf.push(this.#numbers.get(transfer) ?? this.#addTransfer(transfer));
+    if (this.#kinds.at(-1)?.transfer !== transfer) {
+      const { axes, bits } = transfer;
+      const inOrder = isInOrder(transfer);
+      this.#kinds.push({ transfer, lead: leadBits(axes), span: spanBits(axes, bits), inOrder });
+    }
+    this.#kindOf.push(this.#kinds.length - 1);
     this.#sourceAt.push(source);
     this.#targetAt.push(target);
   }
@@ -35,41 +42,46 @@ export class UnitList {
   /** Puts the units in the order of the source. */
   sort(): void {
     const starts = new Float64Array(this.length);
-    for (let unit = 0; unit < starts.length; unit++) {
-      starts[unit] = this.#sourceAt.get(unit) - this.#leads[this.#transferOf.get(unit)]!;
-    }
-    this.#order = sortedOrder(starts);
-    this.#starts = starts;
+    for (let place = 0; place < starts.length; place++) starts[place] = this.#start(place);
+    const order = sortedOrder(starts);
+    for (const column of [this.#kindOf, this.#sourceAt, this.#targetAt]) column.reorder(order);
   }
 
-  /** First bit that the unit at a place in the order reads. */
-  start(place: number): number {
-    return this.#starts[this.#order[place]!]!;
+  /** First byte of which the unit needs something. */
+  firstByte(place: number): number {
+    return Math.floor(this.#start(place) / 8);
   }
 
-  /** Bits from the unit's first to behind its last one. */
-  span(place: number): number {
-    return this.#spans[this.#transferOf.get(this.#order[place]!)]!;
+  /** The byte behind the last one of which the unit needs something. */
+  endByte(place: number): number {
+    return Math.ceil((this.#start(place) + this.#kind(place).span) / 8);
   }
 
   transfer(place: number): Transfer {
-    return this.#transfers[this.#transferOf.get(this.#order[place]!)]!;
+    return this.#kind(place).transfer;
   }
 
   /** Bit of the unit's index zero in the source. */
   sourceAt(place: number): number {
-    return this.#sourceAt.get(this.#order[place]!);
+    return this.#sourceAt.get(place);
   }
 
   /** Bit of the unit's index zero in the destination. */
   targetAt(place: number): number {
-    return this.#targetAt.get(this.#order[place]!);
+    return this.#targetAt.get(place);
   }
 
-  #addTransfer(transfer: Transfer): number {
-    this.#numbers.set(transfer, this.#transfers.length);
-    this.#leads.push(leadBits(transfer.axes));
-    this.#spans.push(spanBits(transfer.axes, transfer.bits));
-    return this.#transfers.push(transfer) - 1;
+  /** Whether the unit is whole bytes in the order in which they are wanted, so that they can be read into place. */
+  isInPlace(place: number): boolean {
+    const { inOrder, span } = this.#kind(place);
+    return inOrder && span % 8 === 0 && this.#start(place) % 8 === 0 && this.targetAt(place) % 8 === 0;
+  }
+
+  #start(place: number): number {
+    return this.sourceAt(place) - this.#kind(place).lead;
+  }
+
+  #kind(place: number): Kind {
+    return this.#kinds[this.#kindOf.get(place)]!;
   }
 }

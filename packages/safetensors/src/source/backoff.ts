@@ -55,7 +55,9 @@ export class Tries {
     this.#failed++;
     if (!(this.#failed < this.#tries)) {
       const { code, reason, details } = failure;
-      throw this.#failed > 1 ? new SafetensorsError(code, `${reason} (${this.#failed} tries)`, details) : failure;
+      throw this.#failed > 1
+        ? new SafetensorsError(code, `${reason} (${this.#failed} tries)`, details)
+        : failure;
     }
     const doubled = this.#firstWait * 2 ** (this.#failed - 1) * (0.5 + Math.random() / 2);
     await pause(Math.min(doubled, this.#longestWait) + Math.min(wait, this.#longestWait), signal);

@@ -7,6 +7,7 @@ export class Attempt {
   readonly #patience: number;
   readonly #callers: AbortSignal | undefined;
   readonly #ended = new AbortController();
+  readonly #stop = (): void => this.#ended.abort(this.#callers?.reason);
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(name: string, patience: number, callers: AbortSignal | undefined) {
@@ -82,8 +83,6 @@ export class Attempt {
     }
     if (filled < target.length) throw this.interrupted(`ended ${target.length - filled} bytes early`);
   }
-
-  readonly #stop = (): void => this.#ended.abort(this.#callers?.reason);
 }
 
 /**

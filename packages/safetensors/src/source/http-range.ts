@@ -77,7 +77,7 @@ export function versionOf(headers: Headers): string | undefined {
 export function retryAfter(headers: Headers, now: number): number {
   const value = headers.get("retry-after") ?? "";
   const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return wait > 0 ? wait : 0;
+  return Math.max(wait, 0) || 0;
 }
 
 /** The error for a server that has only whole files. */

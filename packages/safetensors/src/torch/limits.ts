@@ -2,11 +2,14 @@
 
 const MiB = 2 ** 20;
 
-/**
- * Values in one place of a pickle (stack, memo, list, dict, set), and objects that one pickle makes: a JavaScript Map
- * ends at 2^24. A checkpoint of a million tensors with optimizer state makes eight million objects.
- */
+/** Values in one place of a pickle: stack, memo, list, dict, set. A JavaScript Map ends at 2^24. */
 export const MAX_PICKLE_VALUES = 16_000_000;
+
+/**
+ * Objects that a pickle makes, and entries of its dicts and sets: each takes up to 300 bytes here, for one or two in
+ * the file. A checkpoint with a million tensors makes nine million, with optimizer state thirteen.
+ */
+export const MAX_PICKLE_OBJECTS = 16_000_000;
 
 /** Bytes of one text in a pickle: above half a GiB JavaScript has no strings. */
 export const MAX_PICKLE_TEXT_BYTES: number = 64 * MiB;
@@ -23,8 +26,11 @@ export const MAX_RANK = 64;
 /** Characters of a tensor's name, with the keys of the containers above it. */
 export const MAX_NAME_LENGTH = 65_536;
 
-/** Values that are looked at on the way to tensors, a value for each of its paths: few bytes make any number of paths. */
-export const MAX_VISITS = 10_000_000;
+/**
+ * Paths to values, for each opcode of the pickle. An honest file has less than one; with values that are shared by
+ * reference, few opcodes make any number.
+ */
+export const MAX_PATHS_PER_OPCODE = 16;
 
 /** Left-out values that a report lists. They are counted beyond that. */
 export const MAX_LISTED = 1000;

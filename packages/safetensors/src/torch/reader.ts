@@ -70,7 +70,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
   if (result.end !== pickle.length) {
     throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
   }
-  const selection = selectTensors(result.value, options.key);
+  const selection = selectTensors(result.value, result.opcodes, options.key);
   const tensors = new ViewIndex(viewsOf(selection.tensors, archive, source));
   return new TorchCheckpoint(tensors, reportOf(archive, result, selection), () => source.close?.());
 }

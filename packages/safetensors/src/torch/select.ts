@@ -1,12 +1,21 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
 import { chooseContainer, type Place, wholeObject } from "./container.ts";
-import { MAX_LISTED } from "./limits.ts";
+import { MAX_LISTED, MAX_PATHS_PER_OPCODE } from "./limits.ts";
 import { ObjectNode } from "./pickle/containers.ts";
 import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
 import { allParts, reachesTensor } from "./reach.ts";
 import { RefusedTensor, type TensorNode } from "./tensor.ts";
-import { isContainer, isTensor, joinPath, type Leaf, leaves } from "./walk.ts";
+import {
+  type Container,
+  isContainer,
+  isTensor,
+  joinPath,
+  type Leaf,
+  leaves,
+  leavesOnce,
+  limitError,
+} from "./walk.ts";
 
 /** What was met but not taken: how often, and the first thousand. */
 export interface LeftOut {
@@ -26,53 +35,52 @@ export interface Selection {
   readonly outside: LeftOut;
 }
 
-/** Finds and names the tensors in what a pickle holds. `key` is the path of their container, see `chooseContainer`. */
-export function selectTensors(top: PickleValue, key?: string): Selection {
+/**
+ * Finds and names the tensors in what a pickle holds.
+ *
+ * @param opcodes of the pickle: what it may unfold to is measured by it
+ * @param key the path of their container, see `chooseContainer`
+ */
+export function selectTensors(top: PickleValue, opcodes: number, key: string | undefined): Selection {
   const values = new LeftOutList();
   const outside = new LeftOutList();
+  let container = "";
+  let tensors: Map<string, TensorNode>;
   if (isTensor(top)) {
-    return { container: "", tensors: new Map([["tensor", readable(top, "tensor")]]), values, outside };
-  }
-  if (top instanceof ObjectNode) {
-    refuseUnknownMaker(top, "the whole file", new Set());
-    throw wholeObject(top, "");
-  }
-  if (!isContainer(top)) {
-    throw new SafetensorsError(
-      "TENSOR_NOT_FOUND",
-      `the file holds nothing but a value of the type ${kindOf(top)}`,
-    );
-  }
-  const place = chooseContainer(top, key);
-  const tensors = flatten(place, values);
-  if (tensors.size === 0) throw new SafetensorsError("TENSOR_NOT_FOUND", "there are no tensors in the file");
-  if (place.container !== top) {
-    for (const { path, value } of leaves(top, new Set<PickleNode>([place.container]))) {
+    tensors = new Map([["tensor", readable(top, "tensor")]]);
+  } else {
+    const place = chooseContainer(asContainer(top), key);
+    container = place.path;
+    tensors = flatten(place, opcodes * MAX_PATHS_PER_OPCODE, values);
+    if (tensors.size === 0) throw noTensors("there are no tensors in the file");
+    for (const { path, value } of leavesOnce(asContainer(top), new Set([place.container]))) {
       (isTensor(value) ? outside : values).add(path, value);
     }
   }
-  return { container: place.path, tensors, values, outside };
+  return { container, tensors, values: values.result(), outside: outside.result() };
+}
+
+function asContainer(top: PickleValue): Container {
+  if (isContainer(top)) return top;
+  if (!(top instanceof ObjectNode))
+    throw noTensors(`the file holds nothing but a value of the type ${kindOf(top)}`);
+  refuseUnknownMaker(top, "the whole file", new Set());
+  throw wholeObject(top, "");
 }
 
 /** Names every tensor below a container by its path there. */
-function flatten(place: Place, values: LeftOutList): Map<string, TensorNode> {
+function flatten(place: Place, maxPaths: number, values: LeftOutList): Map<string, TensorNode> {
   const tensors = new Map<string, TensorNode>();
   const barren = new Set<PickleNode>();
   let nameLength = 0;
-  for (const leaf of leaves(place.container)) {
+  for (const leaf of leaves(place.container, maxPaths)) {
     const { path, value } = leaf;
     if (isTensor(value)) {
       checkName(leaf, tensors);
       tensors.set(path, readable(value, path));
       nameLength += path.length;
       if (nameLength > MAX_HEADER_BYTES) {
-        throw new SafetensorsError(
-          "LIMIT_EXCEEDED",
-          "the names of the tensors would fill more than any header",
-          {
-            limit: "MAX_HEADER_BYTES",
-          },
-        );
+        throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
       }
     } else {
       if (value instanceof ObjectNode) refuseUnknownMaker(value, quote(path), barren);
@@ -115,17 +123,22 @@ function refuseUnknownMaker(node: ObjectNode, where: string, barren: Set<PickleN
   );
 }
 
-class LeftOutList implements LeftOut {
-  count = 0;
-  readonly listed: { path: string; kind: string }[] = [];
+function noTensors(reason: string): SafetensorsError {
+  return new SafetensorsError("TENSOR_NOT_FOUND", reason);
+}
+
+class LeftOutList {
+  #count = 0;
+  readonly #listed: { path: string; kind: string }[] = [];
 
   add(path: string, value: PickleValue): void {
-    this.count++;
-    if (this.listed.length < MAX_LISTED) {
-      this.listed.push({
-        path,
-        kind: isContainer(value) ? `${kindOf(value)} that contains itself` : kindOf(value),
-      });
-    }
+    this.#count++;
+    if (this.#listed.length === MAX_LISTED) return;
+    const kind = isContainer(value) ? `${kindOf(value)} that contains itself` : kindOf(value);
+    this.#listed.push({ path, kind });
+  }
+
+  result(): LeftOut {
+    return { count: this.#count, listed: this.#listed };
   }
 }

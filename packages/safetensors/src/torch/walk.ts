@@ -1,6 +1,6 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_CONTAINER_DEPTH } from "../limits.ts";
-import { MAX_NAME_LENGTH, MAX_VISITS } from "./limits.ts";
+import { MAX_NAME_LENGTH } from "./limits.ts";
 import { PyBytes, PyDict, PyList, PyTuple } from "./pickle/containers.ts";
 import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
 import { RefusedTensor, TensorNode } from "./tensor.ts";
@@ -57,7 +57,8 @@ export function joinPath(above: string | undefined, key: string): string {
   throw limitError("MAX_NAME_LENGTH", `a path of ${path.length} characters, ${quote(path)}`);
 }
 
-function limitError(limit: string, reason: string): SafetensorsError {
+/** A `LIMIT_EXCEEDED` error. */
+export function limitError(limit: string, reason: string): SafetensorsError {
   return new SafetensorsError("LIMIT_EXCEEDED", reason, { limit });
 }
 
@@ -76,21 +77,28 @@ interface Frame {
   readonly unnamed: string | undefined;
 }
 
-/**
- * All leaves below a container, with their paths. Containers that are there twice are walked twice, unless `seen` is
- * given: then each one is walked once, and those in `seen` not at all.
- */
-export function* leaves(top: Container, seen?: Set<PickleNode>): IterableIterator<Leaf> {
+/** All leaves below a container, by their paths: what is in a container that is there twice has two. */
+export function leaves(top: Container, maxPaths: number): IterableIterator<Leaf> {
+  return walk(top, maxPaths, undefined);
+}
+
+/** The leaves with one path for each container. Containers in `seen` are not entered; those that are entered join it. */
+export function leavesOnce(top: Container, seen: Set<PickleNode>): IterableIterator<Leaf> {
+  return walk(top, Number.POSITIVE_INFINITY, seen);
+}
+
+function* walk(top: Container, maxPaths: number, seen: Set<PickleNode> | undefined): IterableIterator<Leaf> {
+  /** Where not to go: the containers above, or all that were seen. */
   const entered = seen ?? new Set<PickleNode>();
   const frames: Frame[] = [];
-  let visits = 0;
   const enter = (container: Container, path: string | undefined, unnamed: string | undefined) => {
     if (frames.length >= MAX_CONTAINER_DEPTH)
       throw limitError("MAX_CONTAINER_DEPTH", "containers nest too deep");
     entered.add(container);
     frames.push({ container, items: children(container), path, unnamed });
   };
-  enter(top, undefined, undefined);
+  if (!entered.has(top)) enter(top, undefined, undefined);
+  let paths = 0;
   for (let frame = frames.at(-1); frame; frame = frames.at(-1)) {
     const next = frame.items.next();
     if (next.done) {
@@ -98,7 +106,7 @@ export function* leaves(top: Container, seen?: Set<PickleNode>): IterableIterato
       frames.pop();
       continue;
     }
-    if (++visits > MAX_VISITS) throw limitError("MAX_VISITS", "too many values, counted by their paths");
+    if (++paths > maxPaths) throw limitError("MAX_PATHS_PER_OPCODE", "shared containers make too many paths");
     const { key, named, value } = next.value;
     const path = joinPath(frame.path, key);
     const unnamed = frame.unnamed ?? (named ? undefined : key);

@@ -21,11 +21,17 @@ describe("CanonicalScanner", () => {
   it("takes every entry that encodeHeader writes, of every dtype and rank", () => {
     const tensors = DTYPE_ORDER.flatMap((dtype) =>
       [[], [8], [1, 0, 4], [123_456, 8, 1000]].map((shape, i) => {
-        return [`é ${dtype}.${i}`, { dtype, shape: dtype.startsWith("F4") || dtype.startsWith("F6") ? [...shape, 4] : shape }] as const;
+        return [
+          `é ${dtype}.${i}`,
+          { dtype, shape: dtype.startsWith("F4") || dtype.startsWith("F6") ? [...shape, 4] : shape },
+        ] as const;
       }),
     );
     const { bytes } = encodeHeader(tensors);
-    assert.deepEqual(scan(Buffer.from(bytes.subarray(8)).toString().trimEnd()), { rest: "}", count: tensors.length });
+    assert.deepEqual(scan(Buffer.from(bytes.subarray(8)).toString().trimEnd()), {
+      rest: "}",
+      count: tensors.length,
+    });
   });
 
   it("stops before what it does not know, which is left to the general way", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { locateCheckpoint } from "../../src/node/locate.ts";
@@ -175,5 +175,17 @@ describe("for a file, locateCheckpoint", () => {
       locateCheckpoint(join(folder, "three")),
       raises("INVALID_INDEX", /weight_map/, { file: "three" }),
     );
+  });
+
+  it("leaves no file open", { skip: process.platform !== "linux" }, async () => {
+    const folder = folderOf([], { file: "text", index: indexOf(["a"]) });
+    const open = (): number => readdirSync("/proc/self/fd").length;
+    await locateCheckpoint(join(folder, "index"));
+    const before = open();
+    for (let i = 0; i < 20; i++) {
+      await locateCheckpoint(join(folder, "file"));
+      await locateCheckpoint(join(folder, "index"));
+    }
+    assert.equal(open(), before);
   });
 });

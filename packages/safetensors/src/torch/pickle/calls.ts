@@ -1,5 +1,4 @@
 import { SafetensorsError } from "../../errors.ts";
-import { MAX_PICKLE_VALUES } from "../limits.ts";
 import { ObjectNode, PyDict, PyTuple } from "./containers.ts";
 import type { PickleHooks } from "./hooks.ts";
 import type { PickleReader } from "./reader.ts";
@@ -12,7 +11,6 @@ export class PickleCalls {
   readonly #stack: PickleStack;
   readonly #hooks: PickleHooks;
   readonly #globals = new Map<string, GlobalRef>();
-  #objects = 0;
 
   constructor(reader: PickleReader, stack: PickleStack, hooks: PickleHooks) {
     this.#reader = reader;
@@ -27,8 +25,7 @@ export class PickleCalls {
 
   /** Counts a new object. */
   made<T extends PickleValue>(value: T): T {
-    if (++this.#objects > MAX_PICKLE_VALUES)
-      throw this.#reader.limit("MAX_PICKLE_VALUES", "too many objects");
+    this.#reader.countObjects(1);
     return value;
   }
 

@@ -21,6 +21,7 @@ export function setItems(target: PickleValue, items: readonly PickleValue[], rea
   if (items.length % 2 !== 0) throw reader.error("a key has no value");
   if (dict.size + items.length / 2 > MAX_PICKLE_VALUES)
     throw reader.limit("MAX_PICKLE_VALUES", "too large a dict");
+  reader.countObjects(items.length / 2);
   withKeys(reader, () => {
     for (let index = 0; index < items.length; index += 2) dict.set(items[index]!, items[index + 1]!);
   });
@@ -32,6 +33,7 @@ export function addItems(target: PickleValue, items: readonly PickleValue[], rea
   if (!(target instanceof PySet)) throw reader.error("the target is not a set");
   if (target.size + items.length > MAX_PICKLE_VALUES)
     throw reader.limit("MAX_PICKLE_VALUES", "too large a set");
+  reader.countObjects(items.length);
   withKeys(reader, () => {
     for (const item of items) target.add(item);
   });

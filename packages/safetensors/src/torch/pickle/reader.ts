@@ -1,6 +1,6 @@
 import { SafetensorsError } from "../../errors.ts";
 import { MAX_PICKLE_DIGITS, MAX_PICKLE_LONG_BYTES } from "../../limits.ts";
-import { MAX_PICKLE_TEXT_BYTES } from "../limits.ts";
+import { MAX_PICKLE_OBJECTS, MAX_PICKLE_TEXT_BYTES } from "../limits.ts";
 import { OPCODE_NAMES } from "./opcodes.ts";
 import {
   decodeLatin1,
@@ -23,6 +23,7 @@ export class PickleReader {
   #end: number;
   #inFrame = false;
   #at: number;
+  #objects = 0;
   /** The opcode being carried out, for messages. */
   #opcode = 0;
   #opcodeAt = 0;
@@ -188,6 +189,12 @@ export class PickleReader {
     return new SafetensorsError("INVALID_PICKLE", `${name} at byte ${this.#opcodeAt}: ${reason}`, {
       at: this.#opcodeAt,
     });
+  }
+
+  /** Counts objects, or entries, that the pickle makes. Its length alone does not keep memory in bounds. */
+  countObjects(count: number): void {
+    this.#objects += count;
+    if (this.#objects > MAX_PICKLE_OBJECTS) throw this.limit("MAX_PICKLE_OBJECTS", "too many objects");
   }
 
   /** A `LIMIT_EXCEEDED` error. */

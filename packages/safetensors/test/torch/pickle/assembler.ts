@@ -46,6 +46,6 @@ export function text(value: string): Uint8Array {
 }
 
 /** A name, as protocol 2 writes it. */
-export function name(module: string, name: string): Uint8Array {
+export function name(module: string, name: string): Uint8Array<ArrayBuffer> {
   return assemble("GLOBAL", `'${module}\n${name}\n`);
 }

@@ -1,0 +1,39 @@
+import { bridgeableGap, copyableBytes } from "./cost.ts";
+import type { UnitList } from "./unit-list.ts";
+
+/** One read: a range of bytes of a source, and the units (by place in the list's order) that it serves. */
+export interface MergedRead {
+  readonly units: UnitList;
+  readonly firstUnit: number;
+  readonly endUnit: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Whether it is one unit that can be read into place, so that it needs no memory of its own. */
+  readonly inPlace: boolean;
+}
+
+/**
+ * Reads that each serve as many neighbouring units as pays: neither are the gaps between them worth a read, nor the
+ * copying of what could have been read into place.
+ *
+ * @param maxRead most bytes of one read; a unit that is longer is one nevertheless.
+ */
+export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<MergedRead, void, undefined> {
+  const gap = bridgeableGap(units.source);
+  const copyable = copyableBytes(units.source);
+  const staysAlone = (place: number): boolean =>
+    units.isInPlace(place) && units.endByte(place) - units.firstByte(place) > copyable;
+
+  for (let firstUnit = 0, endUnit = 0; firstUnit < units.length; firstUnit = endUnit) {
+    const offset = units.firstByte(firstUnit);
+    let end = units.endByte(firstUnit);
+    endUnit = firstUnit + 1;
+    for (; endUnit < units.length && !staysAlone(firstUnit) && !staysAlone(endUnit); endUnit++) {
+      const merged = Math.max(end, units.endByte(endUnit));
+      if (units.firstByte(endUnit) - end > gap || merged - offset > maxRead) break;
+      end = merged;
+    }
+    const inPlace = endUnit === firstUnit + 1 && units.isInPlace(firstUnit);
+    yield { units, firstUnit, endUnit, offset, length: end - offset, inPlace };
+  }
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { fromBytes } from "../../src/source/memory.ts";
+import { groupAliases } from "../../src/torch/index.ts";
+import type { StridedView } from "../../src/view/view.ts";
+
+const source = fromBytes(new Uint8Array(64));
+const other = fromBytes(new Uint8Array(64));
+const view = (parts: Partial<StridedView> = {}): StridedView => ({
+  source,
+  dtype: "F32",
+  shape: [2, 3],
+  strides: [3, 1],
+  bitOffset: 0,
+  ...parts,
+});
+
+function checkpoint(views: Record<string, StridedView>): Checkpoint {
+  const tensors = new Map(Object.entries(views));
+  return new Checkpoint({
+    format: "test",
+    tensors: { size: tensors.size, names: () => tensors.keys(), find: (name) => tensors.get(name) },
+  });
+}
+
+test("of the same view, the first name by code points is kept", () => {
+  const { kept, aliases } = groupAliases(
+    checkpoint({ b: view(), "\u{1f600}": view(), "\ue000": view(), a: view(), c: view({ bitOffset: 32 }) }),
+  );
+  assert.deepEqual(kept, ["a", "c"]);
+  assert.deepEqual(
+    [...aliases],
+    [
+      ["b", "a"],
+      ["\u{1f600}", "a"],
+      ["\ue000", "a"],
+    ],
+  );
+  const two = groupAliases(checkpoint({ "\u{1f600}": view(), "\ue000": view() }));
+  assert.deepEqual(two.kept, ["\ue000"]);
+});
+
+test("views that differ in anything are all kept", () => {
+  const views = {
+    a: view(),
+    dtype: view({ dtype: "I32" }),
+    place: view({ bitOffset: 8 }),
+    shape: view({ shape: [2, 2] }),
+    rank: view({ shape: [2, 3, 1], strides: [3, 1, 1] }),
+    strides: view({ strides: [1, 2] }),
+    source: view({ source: other }),
+    "ab x": view({ shape: [23], strides: [1] }),
+  };
+  const { kept, aliases } = groupAliases(checkpoint(views));
+  assert.deepEqual(kept, Object.keys(views));
+  assert.equal(aliases.size, 0);
+});
+
+test("empty tensors are never aliases", () => {
+  const empty = view({ shape: [0, 3] });
+  assert.deepEqual(groupAliases(checkpoint({ a: empty, b: empty })).kept, ["a", "b"]);
+});

@@ -1,0 +1,291 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { raises } from "../support.ts";
+import { assemble, repeat, uint } from "./pickle/assembler.ts";
+import { call, global, openPickle, type Plain, push, storage, tensor, tuple } from "./torch-file.ts";
+
+const T = tensor();
+
+/** Container and names of what is found. */
+async function found(value: Plain, key?: string): Promise<[container: string, ...names: string[]]> {
+  const checkpoint = await openPickle(push(value), key);
+  return [checkpoint.report.container, ...checkpoint.keys()];
+}
+
+test("a tensor alone is named tensor", async () => {
+  assert.deepEqual(await found(T), ["", "tensor"]);
+});
+
+test("a dict of tensors, with what is nested in it", async () => {
+  assert.deepEqual(await found({ a: T, b: { c: [T, { d: T }], e: tuple(T) }, f: 3 }), [
+    "",
+    "a",
+    "b.c.0",
+    "b.c.1.d",
+    "b.e.0",
+  ]);
+  assert.deepEqual(await found([T, [T, T]]), ["", "0", "1.0", "1.1"]);
+  assert.deepEqual(await found(tuple(T, T)), ["", "0", "1"]);
+  assert.deepEqual(
+    await found(
+      new Map<Plain, Plain>([
+        [0, T],
+        [-1, T],
+      ]),
+    ),
+    ["", "0", "-1"],
+  );
+});
+
+test("state_dict is unwrapped as often as it is there", async () => {
+  assert.deepEqual(await found({ state_dict: { state_dict: { a: T } }, x: T }), [
+    "state_dict.state_dict",
+    "a",
+  ]);
+  assert.deepEqual(await found({ state_dict: T, a: T }), ["", "state_dict", "a"]);
+});
+
+test("the only child with tensors is taken, training state aside", async () => {
+  assert.deepEqual(
+    await found({
+      model: { a: T },
+      optimizer: { b: T },
+      lr_schedulers: [T],
+      callbacks: { c: T },
+      loops: { d: T },
+      optim_g: [T],
+    }),
+    ["model", "a"],
+  );
+  assert.deepEqual(await found({ model: { state_dict: { a: T } }, epoch: 1 }), ["model.state_dict", "a"]);
+  assert.deepEqual(await found({ outer: { inner: { a: T, b: { c: T } } } }), ["outer.inner", "a", "b.c"]);
+  assert.deepEqual(await found({ optimizer: { a: T }, epoch: 1 }), ["", "optimizer.a"]);
+});
+
+test("several children with tensors need a choice", async () => {
+  const two = { g: { a: T }, d: { b: T, deep: { c: T } }, step: 1 };
+  await assert.rejects(found(two), raises("AMBIGUOUS", /option key: "g", "d"; or "" for all/));
+  assert.deepEqual(await found(two, "g"), ["g", "a"]);
+  assert.deepEqual(await found(two, "d.deep"), ["d.deep", "c"]);
+  assert.deepEqual(await found(two, ""), ["", "g.a", "d.b", "d.deep.c"]);
+  await assert.rejects(
+    found({ params: two }),
+    raises("AMBIGUOUS", /"params\.g", "params\.d"; or "params" for all/),
+  );
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`child${index}`, [T]]));
+  await assert.rejects(found(many), raises("AMBIGUOUS", /"child19", …;/));
+});
+
+test("a key may hold dots, and must fit one container", async () => {
+  const dotted = { "a.b": { c: T }, a: { x: { y: T } } };
+  assert.deepEqual(await found(dotted, "a.b"), ["a.b", "c"]);
+  assert.deepEqual(await found(dotted, "a.x"), ["a.x", "y"]);
+  await assert.rejects(
+    found({ "a.b": { c: T }, a: { b: { c: T } } }, "a.b"),
+    raises("AMBIGUOUS", /fits several/),
+  );
+  for (const key of ["z", "a.b.c", "a.", "."]) {
+    await assert.rejects(
+      found(dotted, key),
+      raises("TENSOR_NOT_FOUND", /no container of tensors at the key/),
+    );
+  }
+});
+
+test("what is left out is listed", async () => {
+  const { report } = await openPickle(
+    push({ state_dict: { a: T, n: 1, s: storage() }, optimizer: { b: T }, x: [null, true, 2 ** 40, "text"] }),
+  );
+  assert.deepEqual(report.leftOut, {
+    count: 6,
+    listed: [
+      { path: "state_dict.n", kind: "int" },
+      { path: "state_dict.s", kind: "storage" },
+      { path: "x.0", kind: "None" },
+      { path: "x.1", kind: "bool" },
+      { path: "x.2", kind: "int" },
+      { path: "x.3", kind: "str" },
+    ],
+  });
+  assert.deepEqual(report.tensorsOutside, { count: 1, listed: [{ path: "optimizer.b", kind: "tensor" }] });
+  const long = await openPickle(push({ a: T, rest: Array.from({ length: 5000 }, () => 1) }));
+  assert.deepEqual([long.report.leftOut.count, long.report.leftOut.listed.length], [5000, 1000]);
+});
+
+test("keys that are no part of a name matter only above tensors", async () => {
+  const odd = new Map<Plain, Plain>([
+    ["a", T],
+    [null, 1],
+    [tuple(1, 2), { x: 2 }],
+    [global("company.Callback"), "x"],
+  ]);
+  assert.deepEqual(await found(odd), ["", "a"]);
+  const { report } = await openPickle(push(odd));
+  assert.deepEqual(
+    report.leftOut.listed.map(({ path }) => path),
+    ["<None>", "<tuple>.x", "<name company.Callback>"],
+  );
+  await assert.rejects(
+    found(
+      new Map<Plain, Plain>([
+        ["a", T],
+        [true, [T]],
+      ]),
+    ),
+    raises("INVALID_NAME", /neither text nor an int: <bool>/),
+  );
+});
+
+test("names that would collide or that no header can hold are refused", async () => {
+  await assert.rejects(
+    found({ "a.b": T, a: { b: T } }),
+    raises("AMBIGUOUS", /two tensors get the name "a\.b"/, { tensor: "a.b" }),
+  );
+  await assert.rejects(
+    found(
+      new Map<Plain, Plain>([
+        [0, T],
+        ["0", T],
+      ]),
+    ),
+    raises("AMBIGUOUS"),
+  );
+  const half = assemble("BINUNICODE", uint(4, 3), Buffer.from("eda080", "hex"));
+  await assert.rejects(found(new Map<Plain, Plain>([[half, T]])), raises("INVALID_NAME", /surrogate/));
+  const builtin = new Map<Plain, Plain>([
+    ["__proto__", T],
+    ["constructor", T],
+  ]);
+  assert.deepEqual(await found(builtin), ["", "__proto__", "constructor"]);
+});
+
+test("files without tensors say what they hold", async () => {
+  for (const value of [{}, [], { a: 1 }, tuple()] as Plain[]) {
+    await assert.rejects(found(value), raises("TENSOR_NOT_FOUND", /there are no tensors/));
+  }
+  await assert.rejects(found(5), raises("TENSOR_NOT_FOUND", /a value of the type int/));
+  await assert.rejects(found("x"), raises("TENSOR_NOT_FOUND", /a value of the type str/));
+});
+
+test("whole objects are refused by their class", async () => {
+  const object = (state: Plain) =>
+    assemble(global("company.Net"), "EMPTY_TUPLE", "NEWOBJ", push(state), "BUILD");
+  await assert.rejects(
+    found(object({ a: T })),
+    raises("UNSUPPORTED", /"company\.Net"; save its state_dict/, { kind: "torch-object" }),
+  );
+  await assert.rejects(found(object({ lr: 1 })), raises("UNSUPPORTED", /"company\.Net"/));
+  await assert.rejects(
+    found({ model: object({ a: T }), optimizer: { b: T } }),
+    raises("UNSUPPORTED", /"company\.Net" at "model"/),
+  );
+  const old = assemble(
+    call("copyreg._reconstructor", global("company.Net"), global("builtins.object"), null),
+    push({ a: T }),
+    "BUILD",
+  );
+  await assert.rejects(found(old), raises("UNSUPPORTED", /"company\.Net"/));
+  // Beside tensors an object is only reported, whatever is in it.
+  assert.deepEqual(await found({ a: T, args: object({ b: T }) }), ["", "a"]);
+  await assert.rejects(
+    found(call("company.load", T)),
+    raises("FORBIDDEN_GLOBAL", /"company\.load"/, { global: "company.load" }),
+  );
+});
+
+test("the containers of Python are read as what they are", async () => {
+  const pairs = [tuple("a", T), tuple("b", T)];
+  assert.deepEqual(await found(call("collections.OrderedDict", pairs)), ["", "a", "b"]);
+  assert.deepEqual(await found(call("builtins.dict", { a: T })), ["", "a"]);
+  assert.deepEqual(await found(call("__builtin__.list", [T, T])), ["", "0", "1"]);
+  assert.deepEqual(await found(call("builtins.tuple", [T])), ["", "0"]);
+  const filled = (dict: Uint8Array) =>
+    assemble(dict, push("a"), T, "SETITEM", push({ _metadata: null }), "BUILD");
+  assert.deepEqual(await found(filled(call("collections.OrderedDict"))), ["", "a"]);
+  assert.deepEqual(await found(filled(call("collections.defaultdict", global("builtins.list")))), ["", "a"]);
+  await assert.rejects(found(filled(push({}))), raises("INVALID_PICKLE", /BUILD at byte/));
+  await assert.rejects(
+    found(assemble(T, push(tuple(storage(), 0, tuple(), tuple())), "BUILD")),
+    raises("INVALID_PICKLE", /the target takes no state/),
+  );
+  const bytesKey = new Map<Plain, Plain>([[call("_codecs.encode", "é", "latin1"), T]]);
+  assert.deepEqual(await found(bytesKey), ["", "é"]);
+});
+
+test("a container that contains itself", async () => {
+  const cycle = assemble(
+    "EMPTY_DICT",
+    "BINPUT",
+    0,
+    push("a"),
+    T,
+    "SETITEM",
+    push("self"),
+    "BINGET",
+    0,
+    "SETITEM",
+  );
+  assert.deepEqual(await found(cycle), ["", "a"]);
+  const { report } = await openPickle(cycle);
+  assert.deepEqual(report.leftOut.listed, [{ path: "self", kind: "dict that contains itself" }]);
+  const wrapped = assemble(
+    "EMPTY_DICT",
+    "BINPUT",
+    0,
+    push("state_dict"),
+    "BINGET",
+    0,
+    "SETITEM",
+    push("a"),
+    T,
+    "SETITEM",
+  );
+  assert.deepEqual((await found(wrapped)).slice(1), ["a"]);
+});
+
+test("the same container in two places gives both names", async () => {
+  const shared = assemble(
+    "EMPTY_DICT",
+    push("m"),
+    push({ a: T }),
+    "BINPUT",
+    9,
+    "SETITEM",
+    push("n"),
+    "BINGET",
+    9,
+    "SETITEM",
+  );
+  assert.deepEqual(await found(shared, ""), ["", "m.a", "n.a"]);
+});
+
+test("bombs of containers are refused, quickly", async () => {
+  const start = performance.now();
+  // Each list holds the one before twice: 2^40 paths.
+  const paths = (top: Uint8Array, levels: number) =>
+    assemble(
+      top,
+      repeat(levels, "BINPUT", 0, "POP", "EMPTY_LIST", "BINGET", 0, "APPEND", "BINGET", 0, "APPEND"),
+    );
+  await assert.rejects(
+    found(paths(push([T]), 40), ""),
+    raises("LIMIT_EXCEEDED", /too many paths/, { limit: "MAX_PATHS_PER_OPCODE" }),
+  );
+  assert.deepEqual((await found({ state_dict: { a: T }, deep: paths(push([1]), 40) })).slice(1), ["a"]);
+  const nested = (levels: number) =>
+    assemble(push([T]), repeat(levels, "BINPUT", 0, "POP", "EMPTY_LIST", "BINGET", 0, "APPEND"));
+  await assert.rejects(
+    found(nested(3000), ""),
+    raises("LIMIT_EXCEEDED", /nest too deep/, { limit: "MAX_CONTAINER_DEPTH" }),
+  );
+  const key = "k".repeat(50_000);
+  await assert.rejects(
+    found({ [key]: { [key]: T } }, ""),
+    raises("LIMIT_EXCEEDED", /a path of 100001/, { limit: "MAX_NAME_LENGTH" }),
+  );
+  // A list of ten thousand values that is copied ten thousand times.
+  const copies = assemble(global("builtins.list"), "BINPUT", 1, "POP", push(Array(10_000).fill(0)), "TUPLE1", "BINPUT", 2, "POP",
+    repeat(10_000, "BINGET", 1, "BINGET", 2, "REDUCE", "POP"), "NONE"); // biome-ignore format: one pickle
+  await assert.rejects(found(copies), raises("INVALID_PICKLE", /copy more values/));
+  assert.ok(performance.now() - start < 30_000);
+});
