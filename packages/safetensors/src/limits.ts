@@ -8,6 +8,9 @@ export const MAX_HEADER_BYTES = 100_000_000;
 /** Nesting of JSON values, the header object counted: what the reference's parser allows. */
 export const MAX_JSON_DEPTH = 127;
 
+/** Problems that lenient reading lists before it gives up: nobody reads more. */
+export const MAX_PROBLEMS = 1000;
+
 /** Bytes of a shard index. The largest seen in the field (497,000 tensors) has 60 MB. */
 export const MAX_INDEX_BYTES: number = 256 * MiB;
 

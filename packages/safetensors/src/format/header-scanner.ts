@@ -1,5 +1,6 @@
 import { DTYPE_INDEX, DTYPE_ORDER } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
+import { MAX_PROBLEMS } from "../limits.ts";
 import { JsonCursor } from "./json-cursor.ts";
 import type { ReadMode } from "./mode.ts";
 import { TensorTable } from "./tensor-table.ts";
@@ -51,15 +52,31 @@ export class HeaderScanner {
 
   /** Reads the whole header; false if (in lenient mode) it had to stop before the end. */
   scan(): boolean {
+    const isWhole = this.attempt(() => this.#readMembers());
+    return this.attempt(() => this.#indexNames()) && isWhole;
+  }
+
+  /** Runs a step. In lenient mode an error of it is kept as a problem; the result tells whether there was none. */
+  attempt(step: () => void): boolean {
     try {
-      this.#readMembers();
-      this.#indexNames();
+      step();
       return true;
     } catch (error) {
       if (this.#mode !== "lenient" || !(error instanceof SafetensorsError)) throw error;
       this.problems.push(error);
       return false;
     }
+  }
+
+  /** Throws the error; in lenient mode only when there are too many of them. */
+  report(error: SafetensorsError): void {
+    if (this.#mode !== "lenient") throw error;
+    if (this.problems.length >= MAX_PROBLEMS - 1) {
+      throw new SafetensorsError("LIMIT_EXCEEDED", `there are ${MAX_PROBLEMS} problems or more`, {
+        limit: "MAX_PROBLEMS",
+      });
+    }
+    this.problems.push(error);
   }
 
   #readMembers(): void {
@@ -78,8 +95,8 @@ export class HeaderScanner {
   #member(): void {
     const cursor = this.#cursor;
     const { stringStart, stringEnd, at } = cursor;
+    if (cursor.is("__metadata__")) return this.#readMetadata(stringStart);
     try {
-      if (cursor.is("__metadata__")) return this.#readMetadata(stringStart);
       const decoded = cursor.stringEscaped ? encoder.encode(cursor.text()) : undefined;
       this.#readEntry();
       this.table.add(
@@ -93,9 +110,15 @@ export class HeaderScanner {
       );
       if (decoded) this.table.setDecodedName(decoded);
     } catch (error) {
-      const entryIsJson = error instanceof SafetensorsError && !/JSON|UTF8/.test(error.code);
-      if (this.#mode !== "lenient" || !entryIsJson) throw error;
-      this.problems.push(error);
+      // Where the JSON itself is broken, nothing after it can be read.
+      if (!(error instanceof SafetensorsError) || /JSON|UTF8/.test(error.code)) throw error;
+      const tensor = cursor.textOf(stringStart, stringEnd);
+      this.report(
+        new SafetensorsError(error.code, `${error.reason} (tensor ${quote(tensor)})`, {
+          ...error.details,
+          tensor,
+        }),
+      );
       cursor.at = at;
       cursor.skipValue(1);
     }
@@ -253,9 +276,7 @@ export class HeaderScanner {
   /** What the reference lets pass: an error in strict mode, a remark in lenient mode, nothing in compat mode. */
   #tolerate(code: SafetensorsError["code"], message: string, at: number, tensor?: string): void {
     if (this.#mode === "compat") return;
-    const error = new SafetensorsError(code, message, tensor === undefined ? { at } : { at, tensor });
-    if (this.#mode === "strict") throw error;
-    this.problems.push(error);
+    this.report(new SafetensorsError(code, message, tensor === undefined ? { at } : { at, tensor }));
   }
 }
 
@@ -273,11 +294,16 @@ function exactElements(json: Uint8Array, shapeAt: number): number {
   return Number(product);
 }
 
-/** The dimensions of the shape that starts at `shapeAt`, which has been scanned before. */
-export function readShapeAt(json: Uint8Array, shapeAt: number): number[] {
+/** The dimensions (at most `most` of them) of the shape that starts at `shapeAt`, which has been scanned before. */
+export function readShapeAt(
+  json: Uint8Array,
+  shapeAt: number,
+  most: number = Number.POSITIVE_INFINITY,
+): number[] {
   const cursor = new JsonCursor(json);
   cursor.at = shapeAt + 1;
   const shape: number[] = [];
-  while (cursor.nextItem(shape.length === 0)) shape.push(cursor.integer("a dimension"));
+  while (shape.length < most && cursor.nextItem(shape.length === 0))
+    shape.push(cursor.integer("a dimension"));
   return shape;
 }

@@ -114,12 +114,11 @@ export interface ParseOptions {
 export function parseHeader(json: Uint8Array, dataLength: number, options: ParseOptions = {}): Header {
   const { mode = "strict", Entries } = options;
   const scanner = new HeaderScanner(json, mode, Entries);
-  const report = (error: SafetensorsError): void => {
-    if (mode !== "lenient") throw error;
-    scanner.problems.push(error);
-  };
-  // Where the JSON breaks off, the offsets of what was read say nothing.
-  const whole = scanner.scan();
-  const order = checkLayout(scanner.table, dataLength, whole ? report : () => {});
+  const isWhole = scanner.scan();
+  let order = scanner.table.rows();
+  scanner.attempt(() => {
+    // Where the JSON breaks off, the offsets of what was read say nothing.
+    order = checkLayout(scanner.table, dataLength, (error) => isWhole && scanner.report(error));
+  });
   return new Header(scanner, order);
 }

@@ -19,6 +19,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const latin1 = new TextDecoder("latin1");
 
 /**
  * Walks over the bytes of a JSON text without building anything. JSON.parse cannot be used on headers: it hides
@@ -215,35 +216,25 @@ export class JsonCursor {
 
   /** Throws `INVALID_JSON`. */
   malformed(expected: string): never {
-    throw new SafetensorsError(
-      "INVALID_JSON",
-      `expected ${expected} at byte ${this.at} of the JSON, ${this.#found()}`,
-      {
-        at: this.at,
-      },
-    );
+    this.#fail("INVALID_JSON", expected);
   }
 
   /** Throws `INVALID_HEADER`. */
   mismatch(expected: string): never {
-    this.peek();
-    throw new SafetensorsError(
-      "INVALID_HEADER",
-      `expected ${expected} at byte ${this.at} of the JSON, ${this.#found()}`,
-      {
-        at: this.at,
-      },
-    );
+    if (this.peek() === -1) this.malformed(expected);
+    this.#fail("INVALID_HEADER", expected);
   }
 
-  #found(): string {
-    if (this.at >= this.bytes.length) return "but it ends there";
-    const byte = this.bytes[this.at]!;
-    const shown =
-      byte > SPACE && byte < 0x7f
-        ? `'${String.fromCharCode(byte)}'`
-        : `byte 0x${byte.toString(16).padStart(2, "0")}`;
-    return `found ${shown}`;
+  #fail(code: "INVALID_JSON" | "INVALID_HEADER", expected: string): never {
+    const { at } = this;
+    const byte = this.bytes[at];
+    const found =
+      byte === undefined
+        ? "but it ends there"
+        : byte > SPACE && byte < 0x7f
+          ? `found '${String.fromCharCode(byte)}'`
+          : `found byte 0x${byte.toString(16).padStart(2, "0")}`;
+    throw new SafetensorsError(code, `expected ${expected} at byte ${at} of the JSON, ${found}`, { at });
   }
 
   /** Checks the escape that starts at `at`; returns the place of its last byte. */
@@ -302,7 +293,5 @@ function isNumberByte(byte: number): boolean {
 }
 
 function asciiText(bytes: Uint8Array, start: number, end: number): string {
-  let text = "";
-  for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i]!);
-  return text;
+  return latin1.decode(bytes.subarray(start, end));
 }

@@ -3,6 +3,9 @@ import { quote, SafetensorsError } from "../errors.ts";
 import { readShapeAt } from "./header-scanner.ts";
 import type { TensorTable } from "./tensor-table.ts";
 
+/** Dimensions that an error shows. */
+const SHOWN_DIMENSIONS = 16;
+
 /**
  * Checks that the tensors cover the data without holes and overlaps and that each has the bytes its shape asks for.
  * Every error goes to `report`, which may throw.
@@ -17,19 +20,19 @@ export function checkLayout(
   const order = orderOfData(table);
   const { begin, end } = table;
   let covered = 0;
-  let last = "";
-  for (const number of order) {
-    const problem = offsetsProblem(begin[number]!, end[number]!, covered) ?? sizeProblem(table, number);
+  let last = -1;
+  for (const row of order) {
+    const problem = offsetsProblem(begin[row]!, end[row]!, covered) ?? sizeProblem(table, row);
     if (problem) {
-      const tensor = table.name(number);
-      const after = problem.code === "INVALID_OFFSETS" && last ? `, after ${last}` : "";
+      const tensor = table.name(row);
+      const after = problem.code === "INVALID_OFFSETS" && last >= 0 ? ` (${quote(table.name(last))})` : "";
       report(
         new SafetensorsError(problem.code, `tensor ${quote(tensor)} ${problem.text}${after}`, { tensor }),
       );
     }
-    if (end[number]! >= covered) {
-      covered = end[number]!;
-      last = problem ? quote(table.name(number)) : "";
+    if (end[row]! >= covered) {
+      covered = end[row]!;
+      last = row;
     }
   }
   if (covered > dataLength) {
@@ -68,12 +71,14 @@ function offsetsProblem(begin: number, end: number, covered: number): Problem | 
   return { code: "INVALID_OFFSETS", text: `at data_offsets [${begin}, ${end}] ${fault}` };
 }
 
-function sizeProblem(table: TensorTable, number: number): Problem | undefined {
-  const needed = table.byteSize[number]!;
-  const held = table.end[number]! - table.begin[number]!;
+function sizeProblem(table: TensorTable, row: number): Problem | undefined {
+  const needed = table.byteSize[row]!;
+  const held = table.end[row]! - table.begin[row]!;
   if (needed === held) return undefined;
-  const dtype = DTYPE_ORDER[table.dtype[number]!];
-  const shape = `${dtype} of shape [${readShapeAt(table.json, table.shapeAt[number]!).join(", ")}]`;
+  const dtype = DTYPE_ORDER[table.dtype[row]!];
+  const dimensions = readShapeAt(table.json, table.shapeAt[row]!, SHOWN_DIMENSIONS + 1);
+  const more = dimensions.length > SHOWN_DIMENSIONS ? ", …" : "";
+  const shape = `${dtype} of shape [${dimensions.slice(0, SHOWN_DIMENSIONS).join(", ")}${more}]`;
   if (needed === Number.POSITIVE_INFINITY)
     return { code: "SIZE_OVERFLOW", text: `is ${shape}, beyond 64 bits of size` };
   if (!Number.isInteger(needed))

@@ -1,5 +1,9 @@
-/** Drawn once per process, so that nobody can prepare names that all fall into one slot of the table of names. */
+/**
+ * Drawn once per process, so that nobody can prepare names that all fall into one slot of the table of names. A secret
+ * start is not enough: differences in the top bits pass through a known multiplication, and could be cancelled.
+ */
 const SEED = (Math.random() * 2 ** 32) | 0;
+const SECRET_FACTOR = (Math.random() * 2 ** 32) | 0 | 1;
 
 const TOP_BITS = 0x80808080 | 0;
 
@@ -31,16 +35,20 @@ export class NameHasher {
     let control = this.#control;
     let hash = SEED;
     let at = start;
-    for (; at < end; at += 4) {
-      // The last bytes come one at a time, in the place of a word of spaces.
-      const word = at + 4 <= end ? words.getInt32(at, true) : 0x20202000 | this.#bytes[at]!;
+    for (; at + 4 <= end; at += 4) {
+      const word = words.getInt32(at, true);
       seen |= word;
       // Sets the top bit of the lowest byte below 0x20; see Warren, Hacker's Delight, 6-1.
       control |= ((word - 0x20202020) | 0) & ~word;
-      // The high bits are folded back so that they matter to the next step.
       hash = Math.imul(hash ^ word, 0x9e3779b1);
-      hash ^= hash >>> 15;
-      if (at + 4 > end) at -= 3;
+      hash = Math.imul(hash ^ (hash >>> 15), SECRET_FACTOR);
+    }
+    for (; at < end; at++) {
+      const byte = this.#bytes[at]!;
+      seen |= byte;
+      control |= (byte - 0x20) & ~byte;
+      hash = Math.imul(hash ^ byte, 0x9e3779b1);
+      hash = Math.imul(hash ^ (hash >>> 15), SECRET_FACTOR);
     }
     this.#seen = seen;
     this.#control = control;

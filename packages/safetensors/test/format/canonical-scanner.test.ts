@@ -34,6 +34,11 @@ describe("CanonicalScanner", () => {
     });
   });
 
+  it("takes tensors without bytes at the very beginning", () => {
+    const empty = '"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}';
+    assert.deepEqual(scan(`{${empty}}`), { rest: "}", count: 1 });
+  });
+
   it("stops before what it does not know, which is left to the general way", () => {
     for (const odd of [
       `"__metadata__":{"format":"pt"}`,
