@@ -1,3 +1,4 @@
+import { quote, SafetensorsError } from "../errors.ts";
 import { fromBlob } from "../source/blob.ts";
 import { fromBytes } from "../source/memory.ts";
 import { readExactly } from "../source/read-into.ts";
@@ -41,6 +42,8 @@ export async function open(input: OpenInput, options: OpenOptions = {}): Promise
 
 function toSource(input: OpenInput): ByteSource {
   if (input instanceof Blob) return fromBlob(input);
-  if ("read" in input) return input;
-  return fromBytes(input);
+  if (ArrayBuffer.isView(input) || "byteLength" in Object(input)) return fromBytes(input as ArrayBufferView);
+  if (typeof (input as ByteSource)?.read === "function") return input as ByteSource;
+  const advice = "open takes a Blob, bytes or a source; for a path there is openPath, for an address openUrl";
+  throw new SafetensorsError("UNSUPPORTED", `${quote(String(input))} cannot be opened: ${advice}`);
 }

@@ -88,7 +88,11 @@ function invalid(problem: string, at: number): SafetensorsError {
 /** Throws `UNSAFE_FILE_NAME` unless this is the bare name of a file: no folder, no drive, nothing that steers a path. */
 export function checkShardFileName(name: string): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  const bare = name !== "" && name !== "." && name !== ".." && !/[/\\:\u0000-\u001f\u007f]/.test(name);
+  const bare =
+    name !== "" &&
+    name !== "." &&
+    name !== ".." &&
+    !/[/\\:\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/.test(name);
   if (bare) return;
   const text = `the index names the file ${quote(name)}; only the bare name of a file beside the index is allowed`;
   throw new SafetensorsError("UNSAFE_FILE_NAME", text, { file: name });

@@ -192,6 +192,12 @@ describe("a checkpoint", () => {
     assert.equal(checkpoint.metadata.get("constructor"), undefined);
   });
 
+  it("says what to use for paths, addresses and other things", async () => {
+    for (const input of ["model.safetensors", new URL("https://example.org/x"), new Response("x"), null, 5]) {
+      await assert.rejects(open(input as never), raises("UNSUPPORTED", /cannot be opened: open takes/));
+    }
+  });
+
   it("closes its source, also at the end of `await using`", async () => {
     let closed = 0;
     const source = (): ByteSource => ({ ...fromBytes(file), close: () => void closed++ });
