@@ -1,14 +1,14 @@
 import { realpath, rm } from "node:fs/promises";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Sink } from "../save/sink.ts";
-import { fileSink } from "./file-sink.ts";
+import { type FileSink, fileSink } from "./file-sink.ts";
 
 /** How long blocking writes may keep other events waiting, such as the signal that is to stop them. */
 const BUSY_MILLISECONDS = 50;
 
 interface Member {
   readonly path: string;
-  readonly sink: Sink;
+  readonly sink: FileSink;
   readonly isNew: boolean;
 }
 
@@ -20,7 +20,7 @@ export class FileGroup {
   readonly #members: Member[] = [];
   #lastTurn = performance.now();
 
-  /** Begins a file. Its own `commit` does nothing; that of the group counts. */
+  /** Begins a file. Its own `commit` brings all of it to the disk; that of the group gives it its name. */
   async add(path: string): Promise<Sink> {
     const isNew = (await realpath(path).catch(() => undefined)) === undefined;
     const sink = await fileSink(path);
@@ -30,7 +30,7 @@ export class FileGroup {
         sink.write(bytes);
         return this.#giveWay();
       },
-      commit: async () => {},
+      commit: async () => sink.prepare(),
       abort: () => sink.abort(),
     };
   }

@@ -12,13 +12,19 @@ const MOST_LINKS = 40;
 /** Longest single write: from two gigabytes on Node refuses it. */
 const WRITE_BYTES = 1 << 30;
 
+/** A sink that writes a file. */
+export interface FileSink extends Sink {
+  /** Flushes and closes the file, which still has its temporary name: `commit` has nothing left to do but to rename. */
+  prepare(): void;
+}
+
 /**
  * A file that appears whole or not at all: written beside its target under a name of its own, flushed to the disk, then
  * renamed over the target. Links are followed. The mode is that of the file it replaces, else what the umask gives.
  *
  * Writes block: one writer with pieces of 1 to 4 MiB is the fastest way to write a file from Node.
  */
-export async function fileSink(path: string): Promise<Sink> {
+export async function fileSink(path: string): Promise<FileSink> {
   const target = await followLinks(path);
   const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
   let fd: number;
@@ -39,6 +45,17 @@ export async function fileSink(path: string): Promise<Sink> {
     open = false;
     closeSync(fd);
   };
+  const prepare = (): void => {
+    if (!open) return;
+    try {
+      const replaced = statSync(target, { throwIfNoEntry: false });
+      if (replaced) fchmodSync(fd, replaced.mode & 0o7777);
+      fsyncSync(fd);
+      close();
+    } catch (cause) {
+      throw ioError(target, "write", cause);
+    }
+  };
   return {
     write(bytes) {
       try {
@@ -49,12 +66,10 @@ export async function fileSink(path: string): Promise<Sink> {
         throw ioError(target, "write", cause);
       }
     },
+    prepare,
     async commit() {
+      prepare();
       try {
-        const replaced = statSync(target, { throwIfNoEntry: false });
-        if (replaced) fchmodSync(fd, replaced.mode & 0o7777);
-        fsyncSync(fd);
-        close();
         await rename(temporary, target);
         flushFolder(dirname(target));
       } catch (cause) {

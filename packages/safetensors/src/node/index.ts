@@ -1,5 +1,5 @@
 export { type ConvertedFile, type ConvertOptions, type ConvertResult, convertPath } from "./convert.ts";
-export { fileSink } from "./file-sink.ts";
+export { type FileSink, fileSink } from "./file-sink.ts";
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
 export { type CheckpointFiles, locateCheckpoint, type WeightsFormat } from "./locate.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";

@@ -8,9 +8,10 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { type FileSource, openFile } from "../../src/node/file-source.ts";
+import { FileSource, openFile } from "../../src/node/file-source.ts";
 import { noise, raises, temporaryFolder } from "../support.ts";
 
 const folder = temporaryFolder();
@@ -169,11 +170,16 @@ describe("openFile", () => {
     await assert.rejects(openFile(`${largePath}\0`), raises("IO"));
   });
 
-  it("leaves no file open where it fails", { skip: process.platform !== "linux" }, async () => {
+  it("leaves no file open where it fails, nor after close", {
+    skip: process.platform !== "linux",
+  }, async () => {
     const open = (): number => readdirSync("/proc/self/fd").length;
     await openFile(folder).catch(() => {});
     const before = open();
-    for (let i = 0; i < 20; i++) await openFile(folder).catch(() => {});
+    for (let i = 0; i < 20; i++) {
+      await openFile(folder).catch(() => {});
+      await (await openFile(largePath)).close();
+    }
     assert.equal(open(), before);
   });
 
@@ -199,6 +205,21 @@ describe("openFile", () => {
       (error: Error) => /CLOSED|IO/.test(error.message),
     );
     assert.ok(outcome);
+  });
+
+  it("tells errors of the system with the path", async () => {
+    const gone = Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+    const handle = {
+      fd: 1e6,
+      read: () => Promise.reject(gone),
+      close: async () => {},
+    } as unknown as FileHandle;
+    for (const blocking of [false, true]) {
+      const source = new FileSource("disk", handle, 100, blocking);
+      const expected = raises("IO", /cannot read disk: E(IO|BADF)/, { file: "disk" });
+      await assert.rejects(async () => source.read(0, 10), expected);
+      await assert.rejects(async () => source.readInto(0, new Uint8Array(10)), expected);
+    }
   });
 
   it("opens an empty file", async () => {
