@@ -46,18 +46,8 @@ async function describe(path: string): Promise<ExpectedTensor[]> {
 
 const byName = (a: ExpectedTensor, b: ExpectedTensor): number => (a.name < b.name ? -1 : 1);
 
-/** What torch reads and safetensors cannot hold, or this library does not read (see the tests of torch/). */
-const NOT_CONVERTED = new Set([
-  "strided.pt",
-  "conj-and-neg.pt",
-  "two-state-dicts.pt",
-  "big-endian.pt",
-  "unknown-subclass.pt",
-  "unreadable.pt",
-]);
-
 for (const [file, expected] of Object.entries(EXPECTED)) {
-  if (expected.refused !== undefined || NOT_CONVERTED.has(file)) {
+  if (expected.refused !== undefined) {
     test(`${file} is refused, and nothing is written`, async (t) => {
       const folder = temporaryFolder(t);
       const output = join(folder, "out.safetensors");
