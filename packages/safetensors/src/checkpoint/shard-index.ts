@@ -85,15 +85,13 @@ function invalid(problem: string, at: number): SafetensorsError {
   return new SafetensorsError("INVALID_INDEX", `the index is not valid: ${problem}`, { at });
 }
 
+/** Separators of paths, and characters that steer a terminal or the direction of text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+const NOT_IN_NAMES = /[/\\:\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/;
+
 /** Throws `UNSAFE_FILE_NAME` unless this is the bare name of a file: no folder, no drive, nothing that steers a path. */
 export function checkShardFileName(name: string): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  const bare =
-    name !== "" &&
-    name !== "." &&
-    name !== ".." &&
-    !/[/\\:\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/.test(name);
-  if (bare) return;
+  if (name !== "" && name !== "." && name !== ".." && !NOT_IN_NAMES.test(name)) return;
   const text = `the index names the file ${quote(name)}; only the bare name of a file beside the index is allowed`;
   throw new SafetensorsError("UNSAFE_FILE_NAME", text, { file: name });
 }
