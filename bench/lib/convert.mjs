@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runChild, runNode } from "./child.mjs";
-import { WORK } from "./data.mjs";
+import { dataFile, WORK } from "./data.mjs";
 import { interleave } from "./interleave.mjs";
 import { settleDisk, touchMemory, warmFile } from "./machine.mjs";
 
@@ -13,17 +13,20 @@ const OBSERVE = new URL("../node/observe.mjs", import.meta.url).href;
 export const MOST_MEMORY = 150e6;
 
 /**
- * Measures the conversion of a PyTorch file: our command, the same in Python, and `cp` of the file. All write a new
- * file. The result of our command is compared with the original first.
+ * Measures the conversion of a PyTorch file: our command, the same in Python, and `cp` of the file; and, as `start`,
+ * our command with a file that holds next to nothing. All write a new file. The result of our command is compared with the original first.
  */
 export function measureConversion(python, source, bytes, runs) {
   const target = join(WORK, "converted.safetensors");
-  const ours = () => runNode(["--import", OBSERVE, COMMAND, "convert", source, target]);
+  const convert = (input) => runNode(["--import", OBSERVE, COMMAND, "convert", input, target]);
+  const ours = () => convert(source);
+  const tiny = dataFile(python, "small-bin", 1);
   const before = (side) => {
     rmSync(target, { force: true });
     settleDisk();
     // The page cache holds the result, Python the checkpoint as well.
-    touchMemory((side === "python" ? 2.2 : 1.2) * bytes);
+    const share = { ours: 1.2, start: 0, python: 2.2, cp: 1.2 }[side];
+    touchMemory(share * bytes);
     warmFile(source);
   };
   before("ours");
@@ -31,6 +34,7 @@ export function measureConversion(python, source, bytes, runs) {
   runChild(python, ["python/compare.py", source, target]);
   const sides = {
     ours,
+    start: () => convert(tiny),
     python: () => runChild(python, ["python/convert.py", source, target]),
     cp: () => ({ ...runChild("cp", [source, target]), flush: flushFile(target) }),
   };

@@ -4,6 +4,8 @@ import picocolors from "picocolors";
 import { addCheck } from "./commands/check.ts";
 import { addConvert } from "./commands/convert.ts";
 import { addInspect } from "./commands/inspect.ts";
+import { addShow } from "./commands/show.ts";
+import { addStats } from "./commands/stats.ts";
 import { EXIT, fail } from "./output/failure.ts";
 import { ignoreClosedPipes } from "./output/terminal.ts";
 import { printableLines } from "./output/text.ts";
@@ -13,6 +15,7 @@ Examples:
   safetensors inspect model.safetensors
   safetensors check downloads/*
   safetensors convert pytorch_model.bin
+  safetensors show model.safetensors 'wte.weight[0, :10]'
 
 Exit codes: 0 done or valid, 1 invalid or dangerous input, 2 it could not be done, or wrong usage.
 Run \`safetensors <command> --help\` for the options, examples and exit codes of a command.`;
@@ -34,6 +37,8 @@ function createProgram(): Command {
   addInspect(program);
   addCheck(program);
   addConvert(program);
+  addShow(program);
+  addStats(program);
   return program;
 }
 

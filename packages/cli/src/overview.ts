@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { ByteSource, Dtype, TensorHandle } from "safetensors.js";
+import { type ByteSource, type Dtype, piecesOf, type StridedView, type TensorHandle } from "safetensors.js";
 import type { OpenedFiles } from "./open-files.ts";
 
 /** A tensor and where it is. */
@@ -46,7 +46,7 @@ export async function overviewOf(
     let dataStart: number | undefined;
     for (const tensor of shard) {
       if (!matches(tensor.name)) continue;
-      if (shard.format === "safetensors") dataStart ??= await dataStartOf(tensor.view.source);
+      if (shard.format === "safetensors") dataStart ??= await dataStartOf(placeOf(tensor).source);
       const listed = describe(tensor, file, dataStart);
       tensors.push(listed);
       const ofDtype = dtypes.get(tensor.dtype) ?? { tensors: 0, parameters: 0, bytes: 0 };
@@ -66,8 +66,14 @@ function describe(tensor: TensorHandle, file: string, dataStart: number | undefi
   const { name, dtype, shape, byteLength, length } = tensor;
   const listed = { name, dtype, shape, parameters: length, byteLength, file };
   if (dataStart === undefined) return listed;
-  const begin = tensor.view.bitOffset / 8 - dataStart;
+  const begin = placeOf(tensor).bitOffset / 8 - dataStart;
   return { ...listed, dataOffsets: [begin, begin + byteLength] };
+}
+
+/** Where a tensor of one file lies: in one piece. */
+function placeOf({ view }: TensorHandle): StridedView {
+  const [piece] = piecesOf(view);
+  return piece!.view;
 }
 
 /** The first byte after the header of a safetensors file. */

@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import type { TensorHandle } from "../src/checkpoint/tensor.ts";
 import { type ErrorCode, type ErrorDetails, SafetensorsError } from "../src/errors.ts";
+import type { StridedView } from "../src/view/view.ts";
 
 /** For `assert.throws` and `assert.rejects`: one of our errors, with this code, a message that matches and these details. */
 export function raises(
@@ -89,4 +91,10 @@ export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "safetensors-test-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** The view of a tensor that lies in one piece. */
+export function stridedViewOf({ view }: TensorHandle): StridedView {
+  assert.ok(!("pieces" in view), "the tensor lies in pieces");
+  return view;
 }

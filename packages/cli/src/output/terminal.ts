@@ -32,9 +32,14 @@ export async function printLines(lines: Iterable<string>): Promise<void> {
   if (batch) await write(batch);
 }
 
-function write(text: string): Promise<void> {
+/** Writes bytes to standard output; they may be changed when this is done. */
+export function writeBytes(bytes: Uint8Array): Promise<void> {
+  return write(bytes);
+}
+
+function write(data: string | Uint8Array): Promise<void> {
   return new Promise((resolve) => {
-    process.stdout.write(text, () => resolve());
+    process.stdout.write(data, () => resolve());
   });
 }
 

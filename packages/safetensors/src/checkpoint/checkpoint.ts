@@ -1,12 +1,14 @@
 import { quote, SafetensorsError } from "../errors.ts";
-import type { StridedView } from "../view/view.ts";
+import type { PlanSummary } from "../plan/plan.ts";
+import type { TensorView } from "../view/tiling.ts";
+import type { LoadedTensor, ReadTensorsOptions, TensorChoice } from "./read-tensors.ts";
 import { TensorHandle } from "./tensor.ts";
 
 /** What a reader knows of a file: the names in file order, and where each tensor lies. */
 export interface TensorIndex {
   readonly size: number;
   names(): Iterable<string>;
-  find(name: string): StridedView | undefined;
+  find(name: string): TensorView | undefined;
 }
 
 /** What `Checkpoint` is made from. */
@@ -65,6 +67,23 @@ export class Checkpoint implements AsyncDisposable {
   /** The tensors, in the order of the data in the file. */
   *[Symbol.iterator](): IterableIterator<TensorHandle> {
     for (const name of this.#tensors.names()) yield this.get(name);
+  }
+
+  /**
+   * Reads tensors, or parts of them, in the order of their data: with few large reads, several at a time, inside a
+   * memory budget, and no further ahead than the budget allows while the caller is busy.
+   *
+   * @throws `TENSOR_NOT_FOUND`; errors of the source, with the tensor; `LIMIT_EXCEEDED` if the budget is too small
+   */
+  async *read(options: ReadTensorsOptions = {}): AsyncGenerator<LoadedTensor, void, undefined> {
+    const { readTensors } = await import("./read-tensors.ts");
+    yield* readTensors(this, options);
+  }
+
+  /** What `read` would do with the same choice of tensors: bytes and requests, for each source. Nothing is read. */
+  async plan(choice: TensorChoice = {}): Promise<PlanSummary> {
+    const { planTensors } = await import("./read-tensors.ts");
+    return planTensors(this, choice);
   }
 
   /** Releases the files. Tensors can no longer be read then; data already read stays. */

@@ -1,6 +1,6 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadMode } from "../format/mode.ts";
-import type { StridedView } from "../view/view.ts";
+import type { TensorView } from "../view/tiling.ts";
 import { Checkpoint, type TensorIndex } from "./checkpoint.ts";
 
 /**
@@ -89,7 +89,7 @@ class ShardedIndex implements TensorIndex {
     return this.#owners.keys();
   }
 
-  find(name: string): StridedView | undefined {
+  find(name: string): TensorView | undefined {
     const file = this.#owners.get(name);
     return file === undefined ? undefined : this.#shards.get(file)?.get(name).view;
   }

@@ -1,16 +1,20 @@
 import { type Dtype, type DtypeArrays, elementCount } from "../dtype/dtype.ts";
 import { asTypedArray } from "../dtype/typed-array.ts";
 import { quote, SafetensorsError } from "../errors.ts";
+import { chunksOf, readView } from "../plan/read.ts";
 import type { ReadOptions } from "../source/source.ts";
-import { chunksOf, readView } from "../view/read.ts";
-import { byteLength, type StridedView } from "../view/view.ts";
+import type { IndexItem } from "../view/index-items.ts";
+import { sliceView } from "../view/slice.ts";
+import type { TensorView } from "../view/tiling.ts";
+import { byteLength } from "../view/view.ts";
 
 /** A tensor that is known but not read: name, dtype and shape cost nothing, the data is fetched when asked for. */
 export class TensorHandle<D extends Dtype = Dtype> {
   readonly name: string;
-  readonly view: StridedView & { readonly dtype: D };
+  /** How the tensor lies in its source, or in several. */
+  readonly view: TensorView & { readonly dtype: D };
 
-  constructor(name: string, view: StridedView & { readonly dtype: D }) {
+  constructor(name: string, view: TensorView & { readonly dtype: D }) {
     this.name = name;
     this.view = view;
   }
@@ -36,6 +40,16 @@ export class TensorHandle<D extends Dtype = Dtype> {
   /** Narrows the type of `data()`: `if (tensor.is("F32")) (await tensor.data()) satisfies Float32Array`. */
   is<E extends Dtype>(dtype: E): this is TensorHandle<E> {
     return (this.dtype as Dtype) === dtype;
+  }
+
+  /**
+   * A part of the tensor, chosen as in NumPy: `slice(0, range(2, 10))`, `slice("...", [3, 1])`; see `IndexItem`. Nothing
+   * is read; of the result only what belongs to it will be.
+   *
+   * @throws `INVALID_SLICE`, `OUT_OF_RANGE`
+   */
+  slice(...items: readonly IndexItem[]): TensorHandle<D> {
+    return new TensorHandle(this.name, { ...sliceView(this.view, items), dtype: this.dtype });
   }
 
   /**

@@ -1,4 +1,4 @@
-import { isInOrder, type Transfer, type TransferAxis } from "./transfer.ts";
+import { forEachPlace, isInOrder, type Transfer } from "./transfer.ts";
 
 /** Rows of at least so many bytes are moved as a block; the call costs more than the loop for shorter ones. */
 const BLOCK_ROW_BYTES = 128;
@@ -23,7 +23,7 @@ export function copyTransfer(
     return forEachRow(axes, fromBit, toBit, 1, bitMover(from, to, bits));
   }
   const row = axes.at(-1);
-  const rowBytes = row && isInOrder({ ...transfer, axes: [row] }) ? (row.size * bits) / 8 : 0;
+  const rowBytes = row && isInOrder({ bits, axes: [row] }) ? (row.size * bits) / 8 : 0;
   if (rowBytes >= BLOCK_ROW_BYTES) return forEachRow(axes, fromBit, toBit, 8, blockMover(from, to, rowBytes));
   const size = Math.min(bits / 8, 4);
   const input = elementsOf(from, fromBit / 8, size);
@@ -51,13 +51,13 @@ function elementsOf(
 }
 
 /** Elements below a byte as bytes, where whole bytes lie side by side on both sides. */
-function asBytes({ tensor, axes, bits }: Transfer, fromBit: number, toBit: number): Transfer | undefined {
+function asBytes({ axes, bits }: Transfer, fromBit: number, toBit: number): Transfer | undefined {
   const outer = axes.slice(0, -1);
   const row = axes.at(-1);
   const isWhole = row?.source === bits && row.target === bits && (row.size * bits) % 8 === 0;
   const isAligned = outer.every(({ source, target }) => source % 8 === 0 && target % 8 === 0);
   if (!isWhole || !isAligned || fromBit % 8 !== 0 || toBit % 8 !== 0) return undefined;
-  return { tensor, bits: 8, axes: [...outer, { size: (row.size * bits) / 8, source: 8, target: 8 }] };
+  return { bits: 8, axes: [...outer, { size: (row.size * bits) / 8, source: 8, target: 8 }] };
 }
 
 function blockMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
@@ -112,32 +112,16 @@ function pairAt(bytes: Uint8Array, at: number): number {
   return bytes[at]! | ((bytes[at + 1] ?? 0) << 8);
 }
 
-/** Visits the rows along the last axis, with places and steps counted in units of `unit` bits. */
+/** Moves the rows along the last axis, with places and steps counted in units of `unit` bits. */
 function forEachRow(
-  axes: readonly TransferAxis[],
+  axes: Transfer["axes"],
   fromBit: number,
   toBit: number,
   unit: number,
   move: RowMover,
 ): void {
-  const outer = axes.slice(0, -1);
-  const { size: count, source, target } = axes.at(-1) ?? { size: 1, source: 0, target: 0 };
-  const index = outer.map(() => 0);
-  let at = fromBit / unit;
-  let targetAt = toBit / unit;
-  for (;;) {
-    move(at, source / unit, targetAt, target / unit, count);
-    let axis = outer.length - 1;
-    for (; axis >= 0; axis--) {
-      const { size, source, target } = outer[axis]!;
-      at += source / unit;
-      targetAt += target / unit;
-      index[axis]!++;
-      if (index[axis]! < size) break;
-      at -= (size * source) / unit;
-      targetAt -= (size * target) / unit;
-      index[axis] = 0;
-    }
-    if (axis < 0) return;
-  }
+  const { size, source, target } = axes.at(-1) ?? { size: 1, source: 0, target: 0 };
+  forEachPlace(axes.slice(0, -1), fromBit, toBit, (from, to) => {
+    move(from / unit, source / unit, to / unit, target / unit, size);
+  });
 }

@@ -11,9 +11,8 @@ const REMOTE_OPERATION = 5e-3;
 
 /** Bytes that can be read for the price of one more read: a gap of up to so many is read and thrown away. */
 export function bridgeableGap({ cost = DEFAULT_COST }: ByteSource): number {
-  const gap = cost.operation / cost.byte;
-  // Whoever says that everything is free gets neither.
-  return gap >= 0 ? gap : 0;
+  // Where both cost nothing it does not matter.
+  return cost.operation / cost.byte || 0;
 }
 
 /** Bytes that can be copied for the price of one more read: only so many are read together with others and copied. */

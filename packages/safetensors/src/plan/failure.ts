@@ -1,5 +1,5 @@
 import { quote, SafetensorsError } from "../errors.ts";
-import type { PlannedRead } from "./plan.ts";
+import type { PlannedRead } from "./merge.ts";
 
 /**
  * The error of a read, with the first tensor that it was for, the file and the range. Without a name for the tensor,

@@ -1,9 +1,9 @@
-import type { MergedRead } from "./merge.ts";
+import type { PlannedRead } from "./merge.ts";
 
 /** The next read of a source, and the lowest tensor that it serves. */
 interface Head {
-  readonly rest: Iterator<MergedRead>;
-  readonly read: MergedRead;
+  readonly rest: Iterator<PlannedRead>;
+  readonly read: PlannedRead;
   readonly tensor: number;
 }
 
@@ -12,8 +12,8 @@ interface Head {
  * serves the lowest tensor: so a tensor that lies in many files is complete before memory for many others is taken.
  */
 export function* interleave(
-  sources: Iterable<Iterator<MergedRead>>,
-): Generator<MergedRead, void, undefined> {
+  sources: Iterable<Iterator<PlannedRead>>,
+): Generator<PlannedRead, void, undefined> {
   // A binary heap: a checkpoint may have a thousand files. A sorted list is one.
   const heads: Head[] = [];
   for (const rest of sources) {
@@ -29,12 +29,12 @@ export function* interleave(
   }
 }
 
-function headOf(rest: Iterator<MergedRead>): Head | undefined {
+function headOf(rest: Iterator<PlannedRead>): Head | undefined {
   const { done, value: read } = rest.next();
   if (done) return undefined;
   let tensor = Number.POSITIVE_INFINITY;
   for (let place = read.firstUnit; place < read.endUnit; place++)
-    tensor = Math.min(tensor, read.units.transfer(place).tensor);
+    tensor = Math.min(tensor, read.units.tensor(place));
   return { rest, read, tensor };
 }
 

@@ -2,7 +2,7 @@ import { bridgeableGap, copyableBytes } from "./cost.ts";
 import type { UnitList } from "./unit-list.ts";
 
 /** One read: a range of bytes of a source, and the units (by place in the list's order) that it serves. */
-export interface MergedRead {
+export interface PlannedRead {
   readonly units: UnitList;
   readonly firstUnit: number;
   readonly endUnit: number;
@@ -10,15 +10,17 @@ export interface MergedRead {
   readonly length: number;
   /** Whether it is one unit that can be read into place, so that it needs no memory of its own. */
   readonly inPlace: boolean;
+  /** The tensors of which no earlier read of the plan brings anything. */
+  readonly begins: number[];
 }
 
 /**
  * Reads that each serve as many neighbouring units as pays: neither are the gaps between them worth a read, nor the
- * copying of what could have been read into place.
+ * copying of what could have been read into place. What they begin is for the plan to fill in.
  *
  * @param maxRead most bytes of one read; a unit that is longer is one nevertheless.
  */
-export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<MergedRead, void, undefined> {
+export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<PlannedRead, void, undefined> {
   const gap = bridgeableGap(units.source);
   const copyable = copyableBytes(units.source);
   const staysAlone = (place: number): boolean =>
@@ -26,14 +28,16 @@ export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<Mer
 
   for (let firstUnit = 0, endUnit = 0; firstUnit < units.length; firstUnit = endUnit) {
     const offset = units.firstByte(firstUnit);
+    const isAlone = staysAlone(firstUnit);
     let end = units.endByte(firstUnit);
     endUnit = firstUnit + 1;
-    for (; endUnit < units.length && !staysAlone(firstUnit) && !staysAlone(endUnit); endUnit++) {
+    for (; endUnit < units.length; endUnit++) {
       const merged = Math.max(end, units.endByte(endUnit));
-      if (units.firstByte(endUnit) - end > gap || merged - offset > maxRead) break;
+      if (isAlone || units.firstByte(endUnit) - end > gap || merged - offset > maxRead) break;
+      if (staysAlone(endUnit)) break;
       end = merged;
     }
     const inPlace = endUnit === firstUnit + 1 && units.isInPlace(firstUnit);
-    yield { units, firstUnit, endUnit, offset, length: end - offset, inPlace };
+    yield { units, firstUnit, endUnit, offset, length: end - offset, inPlace, begins: [] };
   }
 }

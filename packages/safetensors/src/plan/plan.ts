@@ -2,12 +2,10 @@ import { DTYPES, elementCount } from "../dtype/dtype.ts";
 import type { ByteSource } from "../source/source.ts";
 import { piecesOf, type TensorView } from "../view/tiling.ts";
 import { byteLength, contiguousStrides } from "../view/view.ts";
-import { bridgeableGap } from "./cost.ts";
+import { Cutter } from "./cutter.ts";
 import { interleave } from "./interleave.ts";
-import { type MergedRead, mergeIntoReads } from "./merge.ts";
-import { transferOf } from "./transfer.ts";
+import { mergeIntoReads, type PlannedRead } from "./merge.ts";
 import { UnitList } from "./unit-list.ts";
-import { cutIntoUnits } from "./units.ts";
 
 /** Options of `planReads`. */
 export interface PlanOptions {
@@ -20,12 +18,6 @@ const DEFAULT_MAX_READ = 4 << 20;
 
 /** Buffers for reads come in whole pages, so that those of similar plans are alike and can be used again. */
 const PAGE = 4096;
-
-/** A read of a plan. */
-export interface PlannedRead extends MergedRead {
-  /** The tensors of which no earlier read brings anything. */
-  readonly begins: readonly number[];
-}
 
 /** What a plan will do to one source. */
 export interface SourceSummary {
@@ -79,14 +71,13 @@ export class ReadPlan {
   *reads(): Generator<PlannedRead, void, undefined> {
     const hasBegun = new Uint8Array(this.views.length);
     for (const read of interleave(this.#lists.map((list) => mergeIntoReads(list, this.#maxRead)))) {
-      const begins: number[] = [];
       for (let place = read.firstUnit; place < read.endUnit; place++) {
-        const { tensor } = read.units.transfer(place);
+        const tensor = read.units.tensor(place);
         if (hasBegun[tensor]) continue;
         hasBegun[tensor] = 1;
-        begins.push(tensor);
+        read.begins.push(tensor);
       }
-      yield { ...read, begins };
+      yield read;
     }
   }
 
@@ -111,7 +102,7 @@ export class ReadPlan {
       }
       peak = Math.max(peak, open);
       for (let place = read.firstUnit; place < read.endUnit; place++) {
-        const { tensor } = read.units.transfer(place);
+        const tensor = read.units.tensor(place);
         if (--waiting[tensor]! === 0) open -= byteLength(this.views[tensor]!);
       }
     }
@@ -130,7 +121,7 @@ export class ReadPlan {
 }
 
 /** Whether a read needs memory beside that of the tensors; a source may show its own or return new memory. */
-export function needsBuffer({ units: { source }, inPlace }: MergedRead): boolean {
+export function needsBuffer({ units: { source }, inPlace }: PlannedRead): boolean {
   return !source.view && !(inPlace && source.readInto);
 }
 
@@ -141,20 +132,19 @@ export function planReads(
 ): ReadPlan {
   const lists = new Map<ByteSource, UnitList>();
   const unitsOf = new Uint32Array(views.length);
+  const cutter = new Cutter(maxRead);
   for (const [tensor, view] of views.entries()) {
     if (elementCount(view.shape) === 0) continue;
     const { bits } = DTYPES[view.dtype];
     const strides = contiguousStrides(view.shape);
     for (const piece of piecesOf(view)) {
-      if (elementCount(piece.view.shape) === 0) continue;
-      const { source, bitOffset } = piece.view;
+      const { source, shape, bitOffset } = piece.view;
+      if (shape.includes(0)) continue;
       const list = lists.get(source) ?? new UnitList(source);
       lists.set(source, list);
       const before = list.length;
-      const { transfer, target } = transferOf(tensor, piece, strides, bits);
-      cutIntoUnits(transfer, bitOffset, target, bridgeableGap(source) * 8, maxRead * 8, (unit, from, to) =>
-        list.add(unit, from, to),
-      );
+      const target = piece.at.reduce((sum, index, axis) => sum + index * strides[axis]!, 0) * bits;
+      for (const group of cutter.cut(piece.view, strides, bits)) list.add(tensor, group, bitOffset, target);
       unitsOf[tensor]! += list.length - before;
     }
   }

@@ -1,7 +1,8 @@
 import type { ByteSource } from "../source/source.ts";
 import { Column } from "./column.ts";
 import { sortedOrder } from "./sort.ts";
-import { isInOrder, leadBits, spanBits, type Transfer } from "./transfer.ts";
+import { forEachPlace, isInOrder, leadBits, spanBits, type Transfer } from "./transfer.ts";
+import type { UnitGroup } from "./units.ts";
 
 /** What units that are alike have in common, worked out once. */
 interface Kind {
@@ -11,11 +12,12 @@ interface Kind {
   readonly inOrder: boolean;
 }
 
-/** The units of one source as columns: a plan may have millions. Places of bytes and bits are those in the source. */
+/** The units of one source as columns: a plan may have millions. */
 export class UnitList {
   readonly source: ByteSource;
   readonly #kinds: Kind[] = [];
-  readonly #kindOf = new Column();
+  readonly #tensor = new Column();
+  readonly #kind = new Column();
   readonly #sourceAt = new Column();
   readonly #targetAt = new Column();
 
@@ -24,19 +26,26 @@ export class UnitList {
   }
 
   get length(): number {
-    return this.#sourceAt.length;
+    return this.#tensor.length;
   }
 
-  /** Adds a unit; units that share a transfer are added one after the other. */
-  add(transfer: Transfer, source: number, target: number): void {
-    if (this.#kinds.at(-1)?.transfer !== transfer) {
-      const { axes, bits } = transfer;
-      const inOrder = isInOrder(transfer);
-      this.#kinds.push({ transfer, lead: leadBits(axes), span: spanBits(axes, bits), inOrder });
+  /** Adds units of a tensor, from places in the source and in the destination on, in bits. */
+  add(
+    tensor: number,
+    { unit, repeats, source, target }: UnitGroup,
+    sourceAt: number,
+    targetAt: number,
+  ): void {
+    if (this.#kinds.at(-1)?.transfer !== unit) {
+      const [lead, span, inOrder] = [leadBits(unit), spanBits(unit), isInOrder(unit)];
+      this.#kinds.push({ transfer: unit, lead, span, inOrder });
     }
-    this.#kindOf.push(this.#kinds.length - 1);
-    this.#sourceAt.push(source);
-    this.#targetAt.push(target);
+    forEachPlace(repeats, sourceAt + source, targetAt + target, (from, to) => {
+      this.#tensor.push(tensor);
+      this.#kind.push(this.#kinds.length - 1);
+      this.#sourceAt.push(from);
+      this.#targetAt.push(to);
+    });
   }
 
   /** Puts the units in the order of the source. */
@@ -44,21 +53,27 @@ export class UnitList {
     const starts = new Float64Array(this.length);
     for (let place = 0; place < starts.length; place++) starts[place] = this.#start(place);
     const order = sortedOrder(starts);
-    for (const column of [this.#kindOf, this.#sourceAt, this.#targetAt]) column.reorder(order);
+    for (const column of [this.#tensor, this.#kind, this.#sourceAt, this.#targetAt]) column.reorder(order);
   }
 
-  /** First byte of which the unit needs something. */
+  /** First byte of the source of which the unit needs something. */
   firstByte(place: number): number {
     return Math.floor(this.#start(place) / 8);
   }
 
   /** The byte behind the last one of which the unit needs something. */
   endByte(place: number): number {
-    return Math.ceil((this.#start(place) + this.#kind(place).span) / 8);
+    return Math.ceil((this.#start(place) + this.#kindOf(place).span) / 8);
   }
 
+  /** Number of the tensor that the unit belongs to. */
+  tensor(place: number): number {
+    return this.#tensor.get(place);
+  }
+
+  /** What the unit moves. */
   transfer(place: number): Transfer {
-    return this.#kind(place).transfer;
+    return this.#kindOf(place).transfer;
   }
 
   /** Bit of the unit's index zero in the source. */
@@ -73,15 +88,15 @@ export class UnitList {
 
   /** Whether the unit is whole bytes in the order in which they are wanted, so that they can be read into place. */
   isInPlace(place: number): boolean {
-    const { inOrder, span } = this.#kind(place);
+    const { inOrder, span } = this.#kindOf(place);
     return inOrder && span % 8 === 0 && this.#start(place) % 8 === 0 && this.targetAt(place) % 8 === 0;
   }
 
   #start(place: number): number {
-    return this.sourceAt(place) - this.#kind(place).lead;
+    return this.sourceAt(place) - this.#kindOf(place).lead;
   }
 
-  #kind(place: number): Kind {
-    return this.#kinds[this.#kindOf.get(place)]!;
+  #kindOf(place: number): Kind {
+    return this.#kinds[this.#kind.get(place)]!;
   }
 }

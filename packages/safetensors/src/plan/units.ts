@@ -1,56 +1,47 @@
 import { spanBits, type Transfer, type TransferAxis } from "./transfer.ts";
 
-/** Takes a unit: what moves, and where its index zero is in the source and in the destination, in bits. */
-export type EmitUnit = (transfer: Transfer, source: number, target: number) => void;
+/** Units that are alike: what each moves, and the axes along which they repeat, in bits. */
+export interface UnitGroup {
+  readonly unit: Transfer;
+  readonly repeats: readonly TransferAxis[];
+  /** Place of the first unit in the transfer, on both sides. */
+  readonly source: number;
+  readonly target: number;
+}
 
 /**
  * Cuts a transfer into units that are each read as one span: what lies between their elements costs less to read than
- * to skip, and the span fits into one read. Units that are alike share one
- * transfer and come one after the other.
+ * to skip, and the span fits into one read.
  *
  * @param gap a gap of more bits than this is skipped.
  * @param most most bits of a span; one element's own bits are always allowed.
  */
-export function cutIntoUnits(
-  transfer: Transfer,
-  source: number,
-  target: number,
-  gap: number,
-  most: number,
-  emit: EmitUnit,
-): void {
+export function cutIntoUnits(transfer: Transfer, gap: number, most: number): UnitGroup[] {
   const { bits } = transfer;
   const axes = transfer.axes.toSorted((a, b) => Math.abs(b.source) - Math.abs(a.source));
   // From the inside out: axes whose indices lie close together belong into one span, up to one that makes it too long.
-  let walked = axes.length;
-  let inner = bits;
-  while (walked > 0) {
-    const { size, source: stride } = axes[walked - 1]!;
-    if (inner > Math.max(most, bits) || Math.abs(stride) - inner > gap) break;
-    inner += (size - 1) * Math.abs(stride);
-    walked--;
+  let outermost = axes.length;
+  let span = bits;
+  while (outermost > 0) {
+    const { size, source } = axes[outermost - 1]!;
+    if (span > Math.max(most, bits) || Math.abs(source) - span > gap) break;
+    span += (size - 1) * Math.abs(source);
+    outermost--;
   }
-  // All further axes are walked index by index.
-  const outer = axes.slice(0, walked);
-  const [axis, ...rest] = axes.slice(walked);
-  if (!axis) {
-    const element = { ...transfer, axes: [] };
-    return walk(outer, 0, source, target, (from, to) => emit(element, from, to));
-  }
+  const outer = axes.slice(0, outermost);
+  const [axis, ...inner] = axes.slice(outermost);
+  if (!axis) return [{ unit: { bits, axes: [] }, repeats: outer, source: 0, target: 0 }];
+
   // The outermost axis of the span is cut into runs of as many indices as fit; the last run may be shorter.
-  const count = indicesThatFit(axis, spanBits(rest, bits), most);
-  const left = axis.size % count;
-  const cutOff = axis.size - left;
-  const full = unitOf(transfer, { ...axis, size: count }, rest);
-  walk(outer, 0, source, target, (from, to) => {
-    for (let start = 0; start < cutOff; start += count)
-      emit(full, from + start * axis.source, to + start * axis.target);
-  });
-  if (left === 0) return;
-  const last = unitOf(transfer, { ...axis, size: left }, rest);
-  walk(outer, 0, source, target, (from, to) => {
-    emit(last, from + cutOff * axis.source, to + cutOff * axis.target);
-  });
+  const count = indicesThatFit(axis, spanBits({ bits, axes: inner }), most);
+  const runs = Math.floor(axis.size / count);
+  const cut = runs * count;
+  const unitOf = (size: number): Transfer => ({ bits, axes: inOrderOfTarget([{ ...axis, size }, ...inner]) });
+  const run = { size: runs, source: count * axis.source, target: count * axis.target };
+  const full = { unit: unitOf(count), repeats: [...outer, run], source: 0, target: 0 };
+  if (cut === axis.size) return [full];
+  const [source, target] = [cut * axis.source, cut * axis.target];
+  return [full, { unit: unitOf(axis.size - cut), repeats: outer, source, target }];
 }
 
 /** How many indices of an axis, each of which spans `inner` bits, are within `most` bits. */
@@ -62,22 +53,7 @@ function indicesThatFit({ size, source }: TransferAxis, inner: number, most: num
   return fit > 8 ? fit - (fit % 8) : fit;
 }
 
-/** Its axes are in the order of the destination, so that memory is written in order. */
-function unitOf(transfer: Transfer, axis: TransferAxis, rest: readonly TransferAxis[]): Transfer {
-  const axes = [axis, ...rest].filter(({ size }) => size > 1);
-  return { ...transfer, axes: axes.sort((a, b) => b.target - a.target) };
-}
-
-/** Visits every index of the axes in order. */
-function walk(
-  axes: readonly TransferAxis[],
-  depth: number,
-  source: number,
-  target: number,
-  visit: (source: number, target: number) => void,
-): void {
-  const axis = axes[depth];
-  if (!axis) return visit(source, target);
-  for (let i = 0; i < axis.size; i++)
-    walk(axes, depth + 1, source + i * axis.source, target + i * axis.target, visit);
+/** So that memory is written in order. */
+function inOrderOfTarget(axes: TransferAxis[]): TransferAxis[] {
+  return axes.filter(({ size }) => size > 1).sort((a, b) => b.target - a.target);
 }

@@ -3,25 +3,18 @@ import { Interruption, LONGEST_TIMEOUT } from "./backoff.ts";
 
 /** One attempt at a request: the caller's signal ends it, and so does a server that sends nothing for too long. */
 export class Attempt {
+  /** For `fetch`. */
+  readonly signal: AbortSignal;
   readonly #name: string;
   readonly #patience: number;
-  readonly #callers: AbortSignal | undefined;
   readonly #ended = new AbortController();
-  readonly #stop = (): void => this.#ended.abort(this.#callers?.reason);
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(name: string, patience: number, callers: AbortSignal | undefined) {
     this.#name = name;
     this.#patience = patience;
-    this.#callers = callers;
-    if (callers?.aborted) this.#stop();
-    else callers?.addEventListener("abort", this.#stop, { once: true });
+    this.signal = callers ? AbortSignal.any([callers, this.#ended.signal]) : this.#ended.signal;
     this.alive();
-  }
-
-  /** For `fetch`. */
-  get signal(): AbortSignal {
-    return this.#ended.signal;
   }
 
   /** The server gave a sign of life: patience begins anew. */
@@ -33,10 +26,9 @@ export class Attempt {
     this.#timer = setTimeout(stalled, Math.min(this.#patience, LONGEST_TIMEOUT));
   }
 
-  /** Ends what is still under way, and lets go of the caller's signal. */
+  /** Ends what is still under way. */
   close(): void {
     clearTimeout(this.#timer);
-    this.#callers?.removeEventListener("abort", this.#stop);
     this.#ended.abort();
   }
 

@@ -125,7 +125,6 @@ class HttpSource implements ByteSource {
         });
         return;
       } catch (error) {
-        signal?.throwIfAborted();
         if (!(error instanceof Interruption)) throw error;
         interruption = error;
       } finally {

@@ -19,7 +19,8 @@ export function groupAliases(checkpoint: Checkpoint): AliasGroups {
   const groups = new Map<string, string[]>();
   const sources = new Map<ByteSource, number>();
   for (const { name, view } of checkpoint) {
-    const key = view.shape.includes(0) ? `empty ${name}` : viewKey(view, sources);
+    const isWhole = !("pieces" in view) && !view.shape.includes(0);
+    const key = isWhole ? viewKey(view, sources) : `alone ${name}`;
     const names = groups.get(key);
     if (names) names.push(name);
     else groups.set(key, [name]);

@@ -3,10 +3,8 @@ import { MAX_PICKLE_BYTES } from "../limits.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
+import { MAX_TEXT_RECORD_BYTES } from "./limits.ts";
 import type { StorageNode } from "./storage.ts";
-
-/** Bytes of the small text records: `version`, `byteorder`. */
-const MAX_TEXT_RECORD_BYTES = 64;
 
 /** The archive that torch.save writes since PyTorch 1.6: a ZIP of one folder with `data.pkl` and the storages. */
 export class TorchArchive {
@@ -97,9 +95,9 @@ export async function openTorchArchive(source: ByteSource, options: ReadOptions)
 /** The folder of the first member; all others must lie in it too. */
 function soleRoot(zip: ZipArchive): string {
   const first = zip.names()[0] ?? "";
-  const root = first.slice(0, first.indexOf("/"));
-  if (!first.includes("/"))
-    throw invalid("it is a ZIP archive, but its files are not in a folder as PyTorch's are");
+  const slash = first.indexOf("/");
+  if (slash < 0) throw invalid("it is a ZIP archive, but its files are not in a folder as PyTorch's are");
+  const root = first.slice(0, slash);
   const stray = zip.names().find((name) => !name.startsWith(`${root}/`));
   if (stray !== undefined) throw invalid(`the archive has ${quote(stray)} beside the folder ${quote(root)}`);
   return root;

@@ -61,12 +61,12 @@ const FORBIDDEN: ReadonlyMap<string, string> = new Map(
 
 /** Why a global is refused; nothing for those that are not. */
 export function forbiddenReason(module: string, name: string): string | undefined {
-  let prefix = "";
-  for (const part of `${module}.${name}`.split(".")) {
-    prefix = prefix === "" ? part : `${prefix}.${part}`;
-    const reason = FORBIDDEN.get(prefix);
+  const path = `${module}.${name}`;
+  for (let dot = path.indexOf("."); dot >= 0; dot = path.indexOf(".", dot + 1)) {
+    const reason = FORBIDDEN.get(path.slice(0, dot));
     if (reason !== undefined) return reason;
   }
+  if (FORBIDDEN.has(path)) return FORBIDDEN.get(path);
   // From protocol 4 on, a dotted name walks through attributes: `torch.serialization` + `os.system`.
   const attributes = name.split(".");
   if (attributes.length === 1) return undefined;

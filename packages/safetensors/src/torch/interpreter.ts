@@ -1,6 +1,8 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { classifyGlobal } from "./globals.ts";
+import { MAX_PICKLE_OBJECTS } from "./limits.ts";
 import { PyBytes, PyDict, PyTuple } from "./pickle/containers.ts";
+import { PickleFault } from "./pickle/fault.ts";
 import type { PickleHooks } from "./pickle/hooks.ts";
 import { GlobalRef, type PickleNode, type PickleValue } from "./pickle/values.ts";
 import { type CopyBudget, PYTHON_CALLS } from "./python-calls.ts";
@@ -20,7 +22,7 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
   #budget: number;
 
   constructor(pickleLength: number) {
-    this.#budget = pickleLength;
+    this.#budget = Math.min(pickleLength, MAX_PICKLE_OBJECTS);
   }
 
   onGlobal(ref: GlobalRef): void {
@@ -53,9 +55,9 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
     const parts = id instanceof PyTuple ? id.items : [];
     const [kind, storageClass, keyValue, , length] = parts;
     if (parts.length !== 5 || textOf(kind) !== "storage") {
-      throw invalid("a persistent id is not that of a storage");
+      throw new PickleFault("a persistent id is not that of a storage");
     }
-    if (!(storageClass instanceof GlobalRef)) throw invalid("a storage has no class");
+    if (!(storageClass instanceof GlobalRef)) throw new PickleFault("a storage has no class");
     const dtype = this.#storageClasses.get(storageClass);
     if (!dtype) {
       const { path } = storageClass;
@@ -65,16 +67,16 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
     }
     const key = textOf(keyValue);
     if (key === undefined || !/^[0-9]{1,20}$/.test(key))
-      throw invalid("the key of a storage is not a number");
+      throw new PickleFault("the key of a storage is not a number");
     if (typeof length !== "number" || length < 0 || !Number.isSafeInteger(length * dtype.bytes * 8)) {
-      throw invalid(`storage ${key} has an impossible length`);
+      throw new PickleFault(`storage ${key} has an impossible length`);
     }
     return this.#storage(key, dtype, length);
   }
 
   spend(count: number): void {
     this.#budget -= count;
-    if (this.#budget < 0) throw invalid("its calls copy more values than it has bytes");
+    if (this.#budget < 0) throw new PickleFault("its calls copy more values than it has bytes");
   }
 
   /** One node for each key. PyTorch keeps the first one it meets, whatever the next one says, so they must agree. */
@@ -85,7 +87,7 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
       this.#storages.set(key, storage);
     }
     if (storage.dtype !== dtype || storage.length !== length)
-      throw invalid(`storage ${key} is described in two ways`);
+      throw new PickleFault(`storage ${key} is described in two ways`);
     return storage;
   }
 }
@@ -96,8 +98,4 @@ function textOf(value: PickleValue | undefined): string | undefined {
   return value instanceof PyBytes && value.bytes.length < 256
     ? String.fromCharCode(...value.bytes)
     : undefined;
-}
-
-function invalid(reason: string): SafetensorsError {
-  return new SafetensorsError("INVALID_PICKLE", reason);
 }

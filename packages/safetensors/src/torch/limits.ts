@@ -2,6 +2,9 @@
 
 const MiB = 2 ** 20;
 
+/** Bytes of the records `version` and `byteorder`: a number, a word. */
+export const MAX_TEXT_RECORD_BYTES = 64;
+
 /** Values in one place of a pickle: stack, memo, list, dict, set. A JavaScript Map ends at 2^24. */
 export const MAX_PICKLE_VALUES = 16_000_000;
 
@@ -13,6 +16,9 @@ export const MAX_PICKLE_OBJECTS = 16_000_000;
 
 /** Bytes of one text in a pickle: above half a GiB JavaScript has no strings. */
 export const MAX_PICKLE_TEXT_BYTES: number = 64 * MiB;
+
+/** Characters of a name that a pickle asks Python to import, with its module. The longest honest ones have 150. */
+export const MAX_GLOBAL_LENGTH = 1000;
 
 /** Nesting of tuples and frozen sets in the key of a dict. Honest keys are text, numbers, classes, pairs of these. */
 export const MAX_KEY_DEPTH = 32;

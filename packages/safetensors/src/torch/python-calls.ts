@@ -1,3 +1,4 @@
+import { MAX_KEY_TEXT } from "./limits.ts";
 import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./pickle/containers.ts";
 import type { PickleValue } from "./pickle/values.ts";
 
@@ -80,6 +81,8 @@ function encode(args: readonly PickleValue[], budget: CopyBudget): PyBytes | und
   if (args.length !== 2 || typeof text !== "string" || (encoding !== "latin1" && encoding !== "latin-1")) {
     return undefined;
   }
+  // Only keys are of use here, and none is longer.
+  if (text.length > MAX_KEY_TEXT) return undefined;
   budget.spend(text.length);
   const bytes = new Uint8Array(text.length);
   for (let index = 0; index < text.length; index++) {

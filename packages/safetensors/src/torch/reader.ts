@@ -103,7 +103,7 @@ function viewsOf(
     offsets.set(storage, start);
     views.push([name, { source, dtype, shape, strides, bitOffset: (start + byteOffset) * 8 }]);
   }
-  return new Map(views.sort(([, a], [, b]) => a.bitOffset - b.bitOffset));
+  return new Map(views.sort((a, b) => a[1].bitOffset - b[1].bitOffset));
 }
 
 function storageOffset(archive: TorchArchive, storage: StorageNode, tensor: string): number {

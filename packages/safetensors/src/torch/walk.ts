@@ -27,19 +27,24 @@ export interface Child {
 /** What is in a container, in order. */
 export function* children(container: Container): IterableIterator<Child> {
   if (container instanceof PyDict) {
-    for (const [key, value] of container.entries()) yield { ...keyText(key), value };
+    for (const [key, value] of container.entries()) yield { key: keyText(key), named: isName(key), value };
     return;
   }
   let index = 0;
   for (const value of container.items) yield { key: String(index++), named: true, value };
 }
 
-function keyText(key: PickleValue): { key: string; named: boolean } {
-  if (typeof key === "string") return { key, named: true };
-  if (typeof key === "number" || typeof key === "bigint") return { key: String(key), named: true };
-  // Text that Python 2 wrote.
-  if (key instanceof PyBytes) return { key: decodeBytes(key.bytes), named: true };
-  return { key: `<${kindOf(key)}>`, named: false };
+/** Text, ints, and text that Python 2 wrote. */
+function isName(key: PickleValue): boolean {
+  return (
+    typeof key === "string" || typeof key === "number" || typeof key === "bigint" || key instanceof PyBytes
+  );
+}
+
+function keyText(key: PickleValue): string {
+  if (typeof key === "string") return key;
+  if (key instanceof PyBytes) return decodeBytes(key.bytes);
+  return isName(key) ? String(key) : `<${kindOf(key)}>`;
 }
 
 function decodeBytes(bytes: Uint8Array): string {

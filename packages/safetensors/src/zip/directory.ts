@@ -26,6 +26,9 @@ const ENTRY_BYTES = 46;
 /** Flags that change nothing for a reader: deflate's effort (1, 2), data descriptor (3), UTF-8 names (11). */
 const KNOWN_FLAGS = 0b1000_0000_1110;
 
+/** Bit of the external attributes (MS-DOS). */
+const FOLDER_ATTRIBUTE = 0x10;
+
 /** Names that some reader would take for another one, or that leave the folder they are unpacked into. */
 const UNSAFE_NAME = /[\\\0]|(?:^|\/)\.{0,2}\/|(?:^|\/)\.{1,2}$|^$/;
 
@@ -85,6 +88,7 @@ function parseDirectory(bytes: Uint8Array, place: DirectoryPlace): Directory {
     if (methods[row] === 0 && sizes[row] !== compressedSizes[row]) {
       throw invalidArchive(`${quote(names[row]!)} is stored, but its two sizes differ`);
     }
+    checkFolder(names[row]!, view.getUint8(at + 38), sizes[row]!, compressedSizes[row]!);
     at = end;
   }
   if (at !== bytes.length)
@@ -133,6 +137,14 @@ function memberName(bytes: Uint8Array, flags: number): string {
     throw invalidArchive(`the member name ${quote(name)} is not marked as UTF-8`);
   }
   return name;
+}
+
+/** Whether a member is a folder: some readers tell by its name, others by its attributes, and give no data then. */
+function checkFolder(name: string, attributes: number, ...sizes: number[]): void {
+  const byName = name.endsWith("/");
+  if ((attributes & FOLDER_ATTRIBUTE) !== 0 && !byName)
+    throw invalidArchive(`${quote(name)} is marked as a folder`);
+  if (byName && sizes.some((size) => size !== 0)) throw invalidArchive(`the folder ${quote(name)} has data`);
 }
 
 function checkedFlags(flags: number, name: string): number {

@@ -1,4 +1,4 @@
-import { quote } from "../errors.ts";
+import { quote, type SafetensorsError } from "../errors.ts";
 import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Directory } from "./directory.ts";
@@ -57,7 +57,7 @@ export class LocalHeaders {
   async locate(row: number): Promise<number> {
     const header = new Uint8Array(this.#readLength(row));
     await readInto(this.#source, this.#directory.headerOffsets[row]!, header, this.#options);
-    return this.#dataOffset(row, header);
+    return this.#dataOffset(row, new DataView(header.buffer), 0);
   }
 
   /** The same for all members, by row. */
@@ -69,13 +69,19 @@ export class LocalHeaders {
         const bytes = new Uint8Array(window.length);
         const waiting = readInto(this.#source, window.start, bytes, this.#options);
         if (waiting) await waiting;
+        const view = new DataView(bytes.buffer);
         for (const row of window.rows) {
-          const at = this.#directory.headerOffsets[row]! - window.start;
-          offsets[row] = this.#dataOffset(row, bytes.subarray(at, at + this.#readLength(row)));
+          offsets[row] = this.#dataOffset(row, view, this.#directory.headerOffsets[row]! - window.start);
         }
       }
     };
-    await Promise.all(Array.from({ length: CONCURRENT_READS }, work));
+    try {
+      await Promise.all(Array.from({ length: CONCURRENT_READS }, work));
+    } catch (error) {
+      // Nothing more is to be read by the others.
+      windows.length = 0;
+      throw error;
+    }
     return offsets;
   }
 
@@ -101,55 +107,67 @@ export class LocalHeaders {
     return windows;
   }
 
-  /** Checks a header against its entry in the directory, and that the member ends where the next one begins. */
-  #dataOffset(row: number, header: Uint8Array): number {
+  /** Checks the header at `at` against its entry, and that the member ends where the next one begins. */
+  #dataOffset(row: number, view: DataView, at: number): number {
     const { names, nameLengths, flags, methods, headerOffsets, compressedSizes } = this.#directory;
-    const view = new DataView(header.buffer, header.byteOffset, header.length);
-    const refuse = (reason: string) =>
-      invalidArchive(`the local header of ${quote(names[row]!)} ${reason}`, headerOffsets[row]);
-    if (view.getUint32(0, true) !== HEADER) throw refuse("is not one");
-    if (view.getUint16(6, true) !== flags[row]) throw refuse("has other flags than the directory");
-    if (view.getUint16(8, true) !== methods[row]) throw refuse("has another method than the directory");
-    const name = header.subarray(HEADER_BYTES, HEADER_BYTES + nameLengths[row]!);
-    if (view.getUint16(26, true) !== name.length || !isText(name, names[row]!)) {
-      throw refuse("has another name than the directory");
+    if (view.getUint32(at, true) !== HEADER) throw this.#error(row, "is not one");
+    if (view.getUint16(at + 6, true) !== flags[row])
+      throw this.#error(row, "has other flags than the directory");
+    if (view.getUint16(at + 8, true) !== methods[row])
+      throw this.#error(row, "has another method than the directory");
+    const nameLength = nameLengths[row]!;
+    if (
+      view.getUint16(at + 26, true) !== nameLength ||
+      !isText(view, at + HEADER_BYTES, nameLength, names[row]!)
+    ) {
+      throw this.#error(row, "has another name than the directory");
     }
-    if (!this.#sizesAgree(row, view)) throw refuse("has other sizes or another CRC than the directory");
+    if (!this.#sizesAgree(row, view, at))
+      throw this.#error(row, "has other sizes or another CRC than the directory");
 
-    const dataOffset = headerOffsets[row]! + HEADER_BYTES + name.length + view.getUint16(28, true);
+    const dataOffset = headerOffsets[row]! + HEADER_BYTES + nameLength + view.getUint16(at + 28, true);
     const gap = this.#nextOffsets[row]! - dataOffset - compressedSizes[row]!;
     const described = (flags[row]! & DATA_DESCRIPTOR) !== 0;
     if (described ? !DESCRIPTOR_BYTES.includes(gap) : gap !== 0) {
-      throw refuse(`leaves ${gap} bytes between its data and what follows`);
+      throw this.#error(row, `leaves ${gap} bytes between its data and what follows`);
     }
     return dataOffset;
   }
 
   /** Whether sizes and CRC are those of the directory; with a data descriptor they may also be left open. */
-  #sizesAgree(row: number, header: DataView): boolean {
+  #sizesAgree(row: number, view: DataView, at: number): boolean {
     const { flags, nameLengths, crc32s, compressedSizes, sizes } = this.#directory;
     const open = (flags[row]! & DATA_DESCRIPTOR) !== 0;
-    const field = HEADER_BYTES + nameLengths[row]!;
+    const field = at + HEADER_BYTES + nameLengths[row]!;
     const wide =
-      header.getUint32(field, true) === ZIP64_FIELD && header.getUint16(28, true) >= ZIP64_FIELD_BYTES;
-    const value = (at: number, wideAt: number) => {
-      const narrow = header.getUint32(at, true);
-      return narrow === 0xffffffff && wide ? uint64(header, wideAt) : narrow;
+      view.getUint32(field, true) === ZIP64_FIELD && view.getUint16(at + 28, true) >= ZIP64_FIELD_BYTES;
+    const value = (place: number, widePlace: number) => {
+      const narrow = view.getUint32(place, true);
+      return narrow === 0xffffffff && wide ? uint64(view, widePlace) : narrow;
     };
     const agrees = (found: number, expected: number) => found === expected || (open && found === 0);
     return (
-      agrees(header.getUint32(14, true), crc32s[row]!) &&
-      agrees(value(18, field + 12), compressedSizes[row]!) &&
-      agrees(value(22, field + 4), sizes[row]!)
+      agrees(view.getUint32(at + 14, true), crc32s[row]!) &&
+      agrees(value(at + 18, field + 12), compressedSizes[row]!) &&
+      agrees(value(at + 22, field + 4), sizes[row]!)
     );
+  }
+
+  #error(row: number, reason: string): SafetensorsError {
+    const { names, headerOffsets } = this.#directory;
+    return invalidArchive(`the local header of ${quote(names[row]!)} ${reason}`, headerOffsets[row]);
   }
 }
 
 const utf8 = new TextEncoder();
 
-/** Whether bytes are the UTF-8 of a text; of the same length, that is ASCII. */
-function isText(bytes: Uint8Array, text: string): boolean {
-  if (bytes.length === text.length) return bytes.every((byte, index) => byte === text.charCodeAt(index));
-  const expected = utf8.encode(text);
-  return bytes.length === expected.length && bytes.every((byte, index) => byte === expected[index]);
+/** Whether the bytes from `at` are the UTF-8 of a text. */
+function isText(view: DataView, at: number, length: number, text: string): boolean {
+  // A text with as many bytes as characters is ASCII.
+  const expected = text.length === length ? undefined : utf8.encode(text);
+  for (let index = 0; index < length; index++) {
+    const byte = expected ? expected[index] : text.charCodeAt(index);
+    if (view.getUint8(at + index) !== byte) return false;
+  }
+  return true;
 }

@@ -17,7 +17,7 @@ export interface RecordedSink extends Sink {
  * @param slow answers later, and spoils whoever does not wait for it
  * @param failAt fails once so many bytes have come
  */
-export function recordedSink(slow = false, failAt = Number.POSITIVE_INFINITY): RecordedSink {
+export function recordedSink(slow: boolean = false, failAt: number = Number.POSITIVE_INFINITY): RecordedSink {
   const parts: Uint8Array[] = [];
   const pieces: number[] = [];
   const ends: string[] = [];

@@ -46,6 +46,14 @@ describe("a redirect", () => {
     assert.deepEqual(secrets(other), [NONE, NONE]);
   });
 
+  it("takes none along on the way through another server", async () => {
+    server.script.push(redirect(`${other.origin}/there`));
+    other.script.push(redirect("/and-further"), redirect("/still-further"));
+    const source = await openUrl(server.url, quick);
+    await source.read(1000, 10);
+    assert.deepEqual(secrets(other), [NONE, NONE, NONE, NONE]);
+  });
+
   it("brings no headers back from another server", async () => {
     server.script.push(redirect(`${other.origin}/there`));
     other.script.push(redirect(`${server.origin}/and-back`));
@@ -147,6 +155,11 @@ describe("a signed address that expires", () => {
       assert.deepEqual(await source.read(1000, 10), bytes.subarray(1000, 1010));
       assert.equal(server.requests.length, asked + 1);
     }
+    const impatient = await openUrl(server.url, { ...quick, retry: { tries: 1 } });
+    const asked = server.requests.length;
+    other.usual = status(503);
+    await assert.rejects(impatient.read(1000, 10), raises("IO", /status 503/));
+    assert.equal(server.requests.length, asked);
   });
 
   it("is kept when a caller gives up", async () => {

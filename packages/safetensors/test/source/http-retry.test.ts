@@ -115,11 +115,15 @@ describe("a server that stalls", () => {
   });
 
   it("may be slow", async () => {
+    const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
     const slow: Answer = async ({ response, file, start, end }) => {
-      response.writeHead(206, { "content-range": `bytes ${start}-${end - 1}/3000`, etag: '"one"' });
-      for (let at = start; at < end; at += 5) {
-        response.write(file.bytes.subarray(at, Math.min(at + 5, end)));
-        await new Promise((resolve) => setTimeout(resolve, 25));
+      await wait(250);
+      response
+        .writeHead(206, { "content-range": `bytes ${start}-${end - 1}/3000`, etag: '"one"' })
+        .flushHeaders();
+      for (let at = start; at < end; at += 40) {
+        await wait(250);
+        response.write(file.bytes.subarray(at, Math.min(at + 40, end)));
       }
       response.end();
     };

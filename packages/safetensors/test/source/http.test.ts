@@ -212,6 +212,14 @@ describe("a server that does not serve ranges", () => {
   });
 });
 
+describe("a whole file that is longer than its head says", () => {
+  it("is refused: it was compressed, and the browser does not show that", async () => {
+    const answer = async (): Promise<Response> =>
+      new Response(bytes, { headers: { "content-length": "1000" } });
+    await assert.rejects(openServer({ fetch: answer }), raises("IO", /more than it was asked for/));
+  });
+});
+
 describe("an answer that is not what was asked for", () => {
   const chunked = { "content-length": undefined, "transfer-encoding": "chunked" };
   const wrong: Readonly<Record<string, readonly [Answer, RegExp]>> = {

@@ -212,6 +212,21 @@ test("the containers of Python are read as what they are", async () => {
   assert.deepEqual(await found(bytesKey), ["", "é"]);
 });
 
+test("calls with arguments of another kind stay nodes; what Python would refuse is refused", async () => {
+  for (const odd of [
+    call("builtins.list", 1),
+    call("builtins.dict", [tuple(1)]),
+    call("_codecs.encode", "層", "latin1"),
+    call("_codecs.encode", "x", "rot13"),
+  ]) {
+    assert.deepEqual(await found({ a: T, odd }), ["", "a"]);
+  }
+  await assert.rejects(
+    found({ a: T, odd: call("builtins.set", [[1]]) }),
+    raises("INVALID_PICKLE", /REDUCE at byte \d+: a list cannot/),
+  );
+});
+
 test("a container that contains itself", async () => {
   const cycle = assemble(
     "EMPTY_DICT",

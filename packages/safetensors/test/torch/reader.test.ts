@@ -6,7 +6,7 @@ import { fromBytes } from "../../src/source/memory.ts";
 import { openTorch, torchReader } from "../../src/torch/index.ts";
 import { openZip } from "../../src/zip/archive.ts";
 import { fixture } from "../fixtures.ts";
-import { concat, raises } from "../support.ts";
+import { concat, raises, stridedViewOf } from "../support.ts";
 import { buildZip, type Member } from "../zip/zip-builder.ts";
 import { assemble, uint } from "./pickle/assembler.ts";
 import {
@@ -38,8 +38,8 @@ test("a file made by hand opens; its tensors are views of the archive", async ()
   const checkpoint = await openTorch(fromBytes(file));
   const x = checkpoint.get("x");
   assert.equal(checkpoint.format, "torch");
-  assert.deepEqual([x.dtype, x.shape, x.view.strides], ["F32", [3, 4], [4, 1]]);
-  const place = x.view.bitOffset / 8;
+  assert.deepEqual([x.dtype, x.shape, stridedViewOf(x).strides], ["F32", [3, 4], [4, 1]]);
+  const place = stridedViewOf(x).bitOffset / 8;
   assert.deepEqual(file.subarray(place, place + 48), data);
   assert.deepEqual(await x.bytes(), data);
   const { root, protocol, container } = checkpoint.report;
@@ -183,6 +183,14 @@ test("the version may have no line break, and lie in .data; the byte order may b
     ["data/0", new Uint8Array(48)],
   ] as const;
   await openTorch(fromBytes(buildZip(members.map(([name, data]) => ({ name: `m/${name}`, data })))));
+});
+
+test("refused: a text record that is too long", async () => {
+  const limit = { limit: "MAX_TEXT_RECORD_BYTES" };
+  await assert.rejects(
+    openFile({ ...GOOD, version: "1".repeat(65) }),
+    raises("LIMIT_EXCEEDED", /version/, limit),
+  );
 });
 
 test("refused: bytes behind the pickle", async () => {
@@ -354,7 +362,7 @@ const TENSORS: Record<string, Case> = {
 for (const [what, [value, dtype, shape, strides, byteOffset]] of Object.entries(TENSORS)) {
   test(`a tensor ${what}`, async () => {
     const source = fromBytes(pickleFile(push({ x: value })));
-    const { view } = (await openTorch(source)).get("x");
+    const view = stridedViewOf((await openTorch(source)).get("x"));
     assert.deepEqual([view.dtype, view.shape, view.strides], [dtype, shape, strides]);
     const archive = await openZip(source);
     const record = await archive.dataOffset(archive.find("model/data/0")!);

@@ -13,6 +13,8 @@ export interface Member {
   readonly compressedSize?: number;
   readonly headerOffset?: number;
   readonly disk?: number;
+  /** External attributes. */
+  readonly attributes?: number;
   readonly extra?: Uint8Array;
   readonly comment?: Uint8Array;
   /** Fields of the local header, where they are to differ. */
@@ -204,7 +206,7 @@ function centralEntry(member: Member, headerOffset: number): Uint8Array {
       [2, comment.length],
       [2, member.disk ?? 0],
       [2, 0],
-      [4, 0],
+      [4, member.attributes ?? 0],
       [4, narrow(offset)],
     ),
     name,

@@ -85,7 +85,7 @@ test("members as torch writes them: sizes in a data descriptor, padding before t
 
 test("names in UTF-8, folders, comments of members, foreign extra fields", async () => {
   const members: Member[] = [
-    { name: "root/", comment: bytes("a folder") },
+    { name: "root/", comment: bytes("a folder"), attributes: 0x10 },
     { name: "root/层😀", data: bytes("x"), extra: fields([2, 0x5455], [2, 1], [2, 7]).subarray(0, 5) },
     { name: "root/\ufeffbom" },
   ];
@@ -143,6 +143,17 @@ test("near headers are read together", async () => {
   assert.ok(source.reads < 10, `${source.reads} reads`);
 });
 
+test("when a header is wrong, the others are not read", async () => {
+  const members = Array.from({ length: 100 }, (_, index) => ({ name: `root/${index}`, data: 1 << 20 }));
+  const last = { ...A, local: { name: "root/x" } };
+  const source = sparseZip([...members, last]);
+  const archive = await openZip(source);
+  await assert.rejects(archive.dataOffsets(), raises("INVALID_ARCHIVE"));
+  const reads = source.reads;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(source.reads <= reads + 8, `${source.reads - reads} more reads`);
+});
+
 test("torch's own archives", async () => {
   const archive = await openZip(fromBytes(fixture("torch/dtypes.pt")));
   const offsets = await archive.dataOffsets();
@@ -189,6 +200,8 @@ const REFUSED: Record<string, [members: readonly Member[], end: End, code?: "UNS
   "a member that overlaps the next": [[{ ...A, size: 6, compressedSize: 6 }, B], {}],
   "a member that overlaps the directory": [[{ ...A, size: 6, compressedSize: 6 }], {}],
   "two sizes for stored data": [[{ ...A, size: 4 }], {}],
+  "a member that is marked as a folder": [[{ ...A, attributes: 0x10 }], {}],
+  "a folder with data": [[{ ...A, name: "root/" }], {}],
   "an absolute name": [[{ ...A, name: "/etc/passwd" }], {}],
   "a name that climbs": [[{ ...A, name: "root/../../x" }], {}],
   "a name that ends in a climb": [[{ ...A, name: "root/.." }], {}],

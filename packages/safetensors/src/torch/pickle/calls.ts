@@ -1,4 +1,5 @@
 import { SafetensorsError } from "../../errors.ts";
+import { MAX_GLOBAL_LENGTH } from "../limits.ts";
 import { ObjectNode, PyDict, PyTuple } from "./containers.ts";
 import type { PickleHooks } from "./hooks.ts";
 import type { PickleReader } from "./reader.ts";
@@ -31,6 +32,9 @@ export class PickleCalls {
 
   /** The one object for a name; the hook hears of a new one. */
   global(module: string, name: string): GlobalRef {
+    if (module.length + name.length > MAX_GLOBAL_LENGTH) {
+      throw this.#reader.limit("MAX_GLOBAL_LENGTH", `a name of ${module.length + name.length} characters`);
+    }
     const id = `${module.length}:${module}.${name}`;
     let ref = this.#globals.get(id);
     if (!ref) {
@@ -55,6 +59,11 @@ export class PickleCalls {
     return this.call(this.#stack.pop(), args);
   }
 
+  /** INST: a call of a name. */
+  inst(module: string, name: string, args: readonly PickleValue[]): PickleValue {
+    return this.call(this.global(module, name), new PyTuple(args));
+  }
+
   /** OBJ: the first value above the mark is the class. */
   obj(values: PickleValue[]): PickleValue {
     const [callable, ...args] = values;
@@ -73,6 +82,9 @@ export class PickleCalls {
   newObjectEx(): PickleValue {
     const kwargs = this.#stack.pop();
     if (!(kwargs instanceof PyDict)) throw this.#reader.error("the keyword arguments are not a dict");
+    for (const [key] of kwargs.entries()) {
+      if (typeof key !== "string") throw this.#reader.error("a keyword is not text");
+    }
     const args = this.#tuple(this.#stack.pop());
     return this.made(new ObjectNode(this.#callable(this.#stack.pop()), args, kwargs));
   }

@@ -1,4 +1,5 @@
-import { checkKeyLength, dictKey, itemForms, KeyError } from "./keys.ts";
+import { PickleFault } from "./fault.ts";
+import { checkKeyLength, dictKey, itemForms } from "./keys.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "./values.ts";
 
 /** `bytes`, or `bytearray` if mutable. A view of the pickle's own bytes. */
@@ -17,7 +18,7 @@ export class PyBytes extends PickleNode {
   }
 
   override keyForm(): string {
-    if (this.mutable) throw new KeyError("a bytearray cannot be a key");
+    if (this.mutable) throw new PickleFault("a bytearray cannot be a key");
     checkKeyLength(this.bytes.length);
     return `\0b${String.fromCharCode(...this.bytes)}`;
   }
@@ -53,7 +54,7 @@ export class PyList extends PickleNode {
   }
 
   override keyForm(): never {
-    throw new KeyError("a list cannot be a key");
+    throw new PickleFault("a list cannot be a key");
   }
 }
 
@@ -77,7 +78,7 @@ export class PyDict extends PickleNode {
     return this.#entries?.size ?? 0;
   }
 
-  /** Sets a value; a key that is there already stays as it is. Throws `KeyError` if the key cannot be one. */
+  /** Sets a value; a key that is there already stays as it is. Throws `PickleFault` if the key cannot be one. */
   set(key: PickleValue, value: PickleValue): void {
     this.#entries ??= new Map();
     const form = dictKey(key);
@@ -95,7 +96,7 @@ export class PyDict extends PickleNode {
   }
 
   override keyForm(): never {
-    throw new KeyError("a dict cannot be a key");
+    throw new PickleFault("a dict cannot be a key");
   }
 }
 
@@ -117,7 +118,7 @@ export class PySet extends PickleNode {
     return this.#items.size;
   }
 
-  /** Adds an item unless an equal one is there. Throws `KeyError` if the item cannot be one. */
+  /** Adds an item unless an equal one is there. Throws `PickleFault` if the item cannot be one. */
   add(item: PickleValue): void {
     const form = dictKey(item);
     if (!this.#items.has(form)) this.#items.set(form, item);
@@ -128,7 +129,7 @@ export class PySet extends PickleNode {
   }
 
   override keyForm(depth: number): string {
-    if (!this.frozen) throw new KeyError("a set cannot be a key");
+    if (!this.frozen) throw new PickleFault("a set cannot be a key");
     return `\0f${itemForms(this.items(), depth).sort().join("")}`;
   }
 }

@@ -1,6 +1,5 @@
 import { MAX_PICKLE_VALUES } from "../limits.ts";
 import { ObjectNode, PyDict, PyList, PySet } from "./containers.ts";
-import { KeyError } from "./keys.ts";
 import type { PickleReader } from "./reader.ts";
 import type { PickleValue } from "./values.ts";
 
@@ -19,30 +18,14 @@ export function setItems(target: PickleValue, items: readonly PickleValue[], rea
   const dict = target instanceof ObjectNode ? target.dict : target;
   if (!(dict instanceof PyDict)) throw reader.error("the target is not a dict");
   if (items.length % 2 !== 0) throw reader.error("a key has no value");
-  if (dict.size + items.length / 2 > MAX_PICKLE_VALUES)
-    throw reader.limit("MAX_PICKLE_VALUES", "too large a dict");
   reader.countObjects(items.length / 2);
-  withKeys(reader, () => {
-    for (let index = 0; index < items.length; index += 2) dict.set(items[index]!, items[index + 1]!);
-  });
+  for (let index = 0; index < items.length; index += 2) dict.set(items[index]!, items[index + 1]!);
 }
 
 /** ADDITEMS, FROZENSET: on a set, or noted on an unknown object. */
 export function addItems(target: PickleValue, items: readonly PickleValue[], reader: PickleReader): void {
   if (target instanceof ObjectNode) return appendTo(target, items, reader);
   if (!(target instanceof PySet)) throw reader.error("the target is not a set");
-  if (target.size + items.length > MAX_PICKLE_VALUES)
-    throw reader.limit("MAX_PICKLE_VALUES", "too large a set");
   reader.countObjects(items.length);
-  withKeys(reader, () => {
-    for (const item of items) target.add(item);
-  });
-}
-
-function withKeys(reader: PickleReader, action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    throw error instanceof KeyError ? reader.error(error.message) : error;
-  }
+  for (const item of items) target.add(item);
 }

@@ -1,7 +1,10 @@
 import type { PyTuple } from "./containers.ts";
 import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
 
-/** What a reader adds to the machine. Without hooks, every call stays a node and nothing is interpreted. */
+/**
+ * What a reader adds to the machine. Without hooks, every call stays a node and nothing is interpreted. A hook that finds
+ * something wrong throws a `PickleFault`.
+ */
 export interface PickleHooks {
   /** A name is asked for, for the first time in this pickle. May throw to refuse it. */
   onGlobal?(ref: GlobalRef): void;

@@ -1,8 +1,6 @@
 import { MAX_KEY_DEPTH, MAX_KEY_TEXT } from "../limits.ts";
+import { PickleFault } from "./fault.ts";
 import { PickleNode, type PickleValue } from "./values.ts";
-
-/** A value that cannot be the key of a dict: unhashable in Python, or beyond the limits above. */
-export class KeyError extends Error {}
 
 /**
  * The form of a value under which a Map finds what Python's dict finds: the same for equal values, another one for
@@ -18,7 +16,7 @@ export function dictKey(value: PickleValue, depth = 0): unknown {
 
 /** The forms of the items of a tuple or a frozen set, each as text that says where it ends. */
 export function itemForms(items: Iterable<PickleValue>, depth: number): string[] {
-  if (depth >= MAX_KEY_DEPTH) throw new KeyError(`a key is nested deeper than ${MAX_KEY_DEPTH} tuples`);
+  if (depth >= MAX_KEY_DEPTH) throw new PickleFault(`a key is nested deeper than ${MAX_KEY_DEPTH} tuples`);
   const forms: string[] = [];
   let length = 0;
   for (const item of items) {
@@ -32,7 +30,7 @@ export function itemForms(items: Iterable<PickleValue>, depth: number): string[]
 
 /** Throws unless a key of that many characters is allowed. */
 export function checkKeyLength(length: number): void {
-  if (length > MAX_KEY_TEXT) throw new KeyError(`a key has more than ${MAX_KEY_TEXT} characters`);
+  if (length > MAX_KEY_TEXT) throw new PickleFault(`a key has more than ${MAX_KEY_TEXT} characters`);
 }
 
 function formText(form: unknown): string {

@@ -1,5 +1,6 @@
 import { PickleCalls } from "./calls.ts";
 import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
+import { PickleFault } from "./fault.ts";
 import { addItems, appendTo, setItems } from "./fill.ts";
 import type { PickleHooks } from "./hooks.ts";
 import { PickleMemo } from "./memo.ts";
@@ -49,6 +50,14 @@ class PickleMachine {
   }
 
   run(): PickleResult {
+    try {
+      return this.#run();
+    } catch (error) {
+      throw error instanceof PickleFault ? this.#reader.error(error.message) : error;
+    }
+  }
+
+  #run(): PickleResult {
     const reader = this.#reader;
     const stack = this.#stack;
     const memo = this.#memo;
@@ -223,9 +232,7 @@ class PickleMachine {
           stack.push(calls.reduce());
           break;
         case 0x69: // INST
-          stack.push(
-            calls.call(calls.global(reader.nameLine(), reader.nameLine()), new PyTuple(stack.popToMark())),
-          );
+          stack.push(calls.inst(reader.asciiNameLine(), reader.asciiNameLine(), stack.popToMark()));
           break;
         case 0x6f: // OBJ
           stack.push(calls.obj(stack.popToMark()));

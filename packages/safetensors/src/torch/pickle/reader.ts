@@ -131,14 +131,20 @@ export class PickleReader {
     return line;
   }
 
-  /** GLOBAL and INST: a name, which is not empty, and UTF-8 without exceptions. */
+  /** GLOBAL: a name, which is not empty, and UTF-8 without exceptions. */
   nameLine(): string {
     const line = this.line();
     const name = decodeUtf8(line, 0, line.length);
     return this.#parsed(name === "" || /\p{Surrogate}/u.test(name ?? "") ? undefined : name);
   }
 
-  /** PERSID: ASCII only. */
+  /** INST: a name, where Python's readers agree on ASCII only. */
+  asciiNameLine(): string {
+    const name = this.asciiLine();
+    return this.#parsed(name === "" ? undefined : name);
+  }
+
+  /** PERSID. */
   asciiLine(): string {
     const text = decodeLatin1(this.line());
     return this.#parsed(/[\x80-\xff]/.test(text) ? undefined : text);

@@ -1,4 +1,7 @@
-/** The text forms of pickles, mostly of protocol 0. Each function gives `undefined` where Python's readers would fail or disagree. */
+/**
+ * The text forms of pickles, mostly of protocol 0. Each function gives `undefined` for what is malformed, and for what
+ * Python's readers disagree about.
+ */
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -57,7 +60,7 @@ function joinApart(parts: readonly string[]): string | undefined {
   return pairs(text) === before ? text : undefined;
 }
 
-/** Bytes as characters of the same number (Latin-1). For lines, which are as long as the pickle at most. */
+/** Bytes as characters of the same number (Latin-1). */
 export function decodeLatin1(bytes: Uint8Array): string {
   const parts: string[] = [];
   for (let at = 0; at < bytes.length; at += 4096)
@@ -76,13 +79,15 @@ export function parseInt10(text: string): number | bigint | undefined {
   return /^-?(?:0|[1-9][0-9]*)$/.test(text) ? toInt(BigInt(text)) : undefined;
 }
 
-/** A float as Python's repr writes it. */
+/** A float as Python's repr writes it. Text that is too large for one is an error in C and infinity in Python. */
 export function parseFloat10(text: string): number | undefined {
-  if (/^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$/.test(text)) return Number(text);
-  const special = /^([-+]?)(inf|nan)$/.exec(text);
-  if (!special) return undefined;
-  if (special[2] === "nan") return Number.NaN;
-  return special[1] === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  if (/^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$/.test(text)) {
+    return Number.isFinite(Number(text)) ? Number(text) : undefined;
+  }
+  const [, sign, special] = /^([-+]?)(inf|nan)$/.exec(text) ?? [];
+  if (special === undefined) return undefined;
+  if (special === "nan") return Number.NaN;
+  return sign === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
 }
 
 /** A little-endian two's complement int of any length. */
@@ -103,12 +108,13 @@ export function parseQuoted(literal: string): Uint8Array | undefined {
   if (literal.length < 2 || !/^['"]/.test(literal) || literal.at(-1) !== quoteMark) return undefined;
   const bytes = new Uint8Array(literal.length);
   let length = 0;
-  const piece = /\\(?:(["'\\abfnrtv])|x([0-9a-fA-F]{2})|([0-3]?[0-7]{1,2}))|[^\\]+/sy;
+  const piece = /\\(?:(["'\\abfnrtv])|x([0-9a-fA-F]{2})|([0-7]{1,3}))|[^\\]+/sy;
   const body = literal.slice(1, -1);
   while (piece.lastIndex < body.length) {
     const match = piece.exec(body);
     if (!match) return undefined;
     const [text, simple, hex, octal] = match;
+    if (octal && parseInt(octal, 8) > 0xff) return undefined;
     if (simple) bytes[length++] = ESCAPES.get(simple)!;
     else if (hex) bytes[length++] = parseInt(hex, 16);
     else if (octal) bytes[length++] = parseInt(octal, 8);

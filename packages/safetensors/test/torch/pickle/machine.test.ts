@@ -170,12 +170,24 @@ const INVALID: [what: string, message: RegExp, ...parts: Part[]][] = [
   ["a bytearray as a key", /a bytearray cannot/, "EMPTY_DICT", "BYTEARRAY8", uint(8, 0), "NONE", "SETITEM"],
   ["a name that is a number", /a name is not text/, text("a"), "NONE", "STACK_GLOBAL"],
   ["a name that is not UTF-8", /GLOBAL at byte 0: its argument is malformed/, "GLOBAL", "'a\n", 0xff, "'\n"],
+  ["an instance whose class is not ASCII", /INST at byte 1/, "MARK", "INST", "'é\nB\n"],
   ["an empty module", /GLOBAL at byte 0/, "GLOBAL", "'\na\n"],
   ["a name without an end", /GLOBAL at byte 0: the line does not end/, "GLOBAL", "'a\nb"],
   ["REDUCE without a tuple", /the arguments are not a tuple/, name("a", "b"), "NONE", "REDUCE"],
   ["a call of an int", /what is called is not/, "BININT1", 1, "EMPTY_TUPLE", "REDUCE"],
   ["an object of an int", /what is called is not/, "BININT1", 1, "BININT1", 2, "TUPLE1", "NEWOBJ"],
   ["OBJ of nothing", /there is no class/, "MARK", "OBJ"],
+  [
+    "keywords that are no text",
+    /a keyword is not text/,
+    name("a", "b"),
+    "EMPTY_TUPLE",
+    "EMPTY_DICT",
+    "NONE",
+    "NONE",
+    "SETITEM",
+    "NEWOBJ_EX",
+  ],
   ["keyword arguments that are none", /not a dict/, name("a", "b"), "EMPTY_TUPLE", "NONE", "NEWOBJ_EX"],
   ["BUILD on a name", /the target takes no state/, name("a", "b"), "NONE", "BUILD"],
   ["BUILD on an int", /the target takes no state/, "BININT1", 1, "NONE", "BUILD"],
@@ -198,6 +210,7 @@ const INVALID: [what: string, message: RegExp, ...parts: Part[]][] = [
   ["a string with two kinds of quotes", /STRING at byte 0/, "STRING", "''abc\"\n"],
   ["a string that is one quote", /STRING at byte 0/, "STRING", "''\n"],
   ["a string with an unknown escape", /STRING at byte 0/, "STRING", "''\\q'\n"],
+  ["a string with an octal escape above 255", /STRING at byte 0/, "STRING", "''\\400'\n"],
   ["a string that ends in a backslash", /STRING at byte 0/, "STRING", "''\\'\n"],
   ["an octal int", /INT at byte 0/, "INT", "'010\n"],
   ["an int with an underscore", /INT at byte 0/, "INT", "'1_0\n"],
@@ -205,6 +218,7 @@ const INVALID: [what: string, message: RegExp, ...parts: Part[]][] = [
   ["an int with a carriage return", /INT at byte 0/, "INT", "'1\r\n"],
   ["no int", /INT at byte 0/, "INT", "'\n"],
   ["a float in hexadecimal", /FLOAT at byte 0/, "FLOAT", "'0x1p3\n"],
+  ["a float beyond the largest", /FLOAT at byte 0/, "FLOAT", "'1e309\n"],
   ["no float", /FLOAT at byte 0/, "FLOAT", "'\n"],
   ["a persistent id that is not ASCII", /PERSID at byte 0/, "PERSID", "'é\n"],
   ["a negative length of bytes", /a length of -1/, "BINSTRING", uint(4, 0xffffffff)],
@@ -287,6 +301,7 @@ test("limits have names", () => {
   limited("MAX_PICKLE_LONG_BYTES", "LONG4", uint(4, 8193), new Uint8Array(8193));
   limited("MAX_PICKLE_LONG_BYTES", "LONG4", uint(4, 0x7fffffff));
   limited("MAX_PICKLE_DIGITS", "INT", repeat(4301, "'1"), "'\n");
+  limited("MAX_GLOBAL_LENGTH", name("a".repeat(500), "b".repeat(501)));
   limited("MAX_PICKLE_TEXT_BYTES", "BINUNICODE", uint(4, 2 ** 26 + 1));
   assert.equal((value("LONG4", uint(4, 8192), new Uint8Array(8192).fill(1), "STOP") as string[])[0], "i");
 });
@@ -327,9 +342,7 @@ test("keys that are bombs are refused, quickly", () => {
   quick(() =>
     assert.throws(dict(["EMPTY_TUPLE", repeat(31, "DUP", "TUPLE2")]), raises("INVALID_PICKLE", /characters/)),
   );
-  quick(() =>
-    assert.throws(dict(["NONE", repeat(40, "TUPLE1")]), raises("INVALID_PICKLE", /nested deeper/)),
-  );
+  quick(() => assert.throws(dict(["NONE", repeat(40, "TUPLE1")]), raises("INVALID_PICKLE", /nested deeper/)));
   quick(() =>
     assert.throws(
       dict(["BINBYTES", uint(4, 2000), new Uint8Array(2000)]),
