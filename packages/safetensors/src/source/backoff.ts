@@ -65,19 +65,19 @@ export class Tries {
 }
 
 /** Waits; an abort ends it at once. */
-function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+function pause(milliseconds: number, callers?: AbortSignal): Promise<void> {
+  // Many reads may share a signal, and Node warns of more than ten listeners: so each wait has one of its own.
+  const signal = callers && AbortSignal.any([callers]);
   return new Promise((resolve, reject) => {
     const stop = (): void => {
       clearTimeout(timer);
       reject(signal?.reason);
     };
-    const timer = setTimeout(
-      () => {
-        signal?.removeEventListener("abort", stop);
-        resolve();
-      },
-      Math.min(milliseconds, LONGEST_TIMEOUT),
-    );
+    const end = (): void => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    };
+    const timer = setTimeout(end, Math.min(milliseconds, LONGEST_TIMEOUT));
     if (signal?.aborted) stop();
     else signal?.addEventListener("abort", stop, { once: true });
   });

@@ -104,11 +104,9 @@ class HttpSource implements ByteSource {
   async #receive(
     start: number,
     end: number,
-    callers: AbortSignal | undefined,
+    signal: AbortSignal | undefined,
     accept: (response: Response, at: number) => Uint8Array,
   ): Promise<void> {
-    // Many reads may share a signal, and Node warns of more than ten listeners: so each gets one of its own.
-    const signal = callers && AbortSignal.any([callers]);
     const tries = new Tries(this.#options.retry);
     for (let at = start; ; ) {
       const attempt = new Attempt(this.name, this.#options.patience ?? PATIENCE, signal);

@@ -6,7 +6,7 @@ import { readHeader } from "../../src/checkpoint/safetensors.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import type { ByteSource } from "../../src/source/source.ts";
 import { concat, fileAround, handMade, noise, raises } from "../support.ts";
-import { countedSource } from "../view/sources.ts";
+import { countedSource } from "../plan/counted-source.ts";
 
 const b = noise(12, 2);
 const a = noise(8, 3);

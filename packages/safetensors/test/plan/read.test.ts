@@ -6,7 +6,7 @@ import { chunksOf, readView } from "../../src/plan/read.ts";
 import type { ByteSource } from "../../src/source/source.ts";
 import { contiguousStrides, type StridedView } from "../../src/view/view.ts";
 import { concat, noise, raises } from "../support.ts";
-import { countedSource, KINDS } from "../view/sources.ts";
+import { countedSource, KINDS } from "./counted-source.ts";
 
 /** All indices of a shape in row-major order. */
 function* indices(shape: readonly number[]): Generator<number[]> {

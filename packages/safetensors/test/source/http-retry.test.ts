@@ -38,7 +38,7 @@ describe("a request that fails in passing", () => {
     const start = performance.now();
     await openServer({ retry: { firstWait: 1, longestWait: 50 } });
     const time = performance.now() - start;
-    assert.ok(time > 48 && time < 2000, `${time}`);
+    assert.ok(time > 30 && time < 5000, `${time}`);
   });
 
   it("goes on where the connection was dropped", async () => {
