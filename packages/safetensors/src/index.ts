@@ -16,19 +16,7 @@ export {
   isDtype,
 } from "./dtype/dtype.ts";
 export { type ErrorCode, type ErrorDetails, SafetensorsError } from "./errors.ts";
-export {
-  type EncodedHeader,
-  encodeHeader,
-  type HeaderOptions,
-  type TensorSpec,
-} from "./format/encode.ts";
-export {
-  Header,
-  type ParseOptions,
-  parseHeader,
-  readHeaderLength,
-  type TensorInfo,
-} from "./format/header.ts";
+export { Header, type TensorInfo } from "./format/header.ts";
 export type { ReadMode } from "./format/mode.ts";
 export type { Progress } from "./plan/execute.ts";
 export type { PlanSummary, SourceSummary } from "./plan/plan.ts";

@@ -1,5 +1,6 @@
 import { SafetensorsError } from "../errors.ts";
-import { type Header, LENGTH_BYTES, parseHeader, readHeaderLength } from "../format/header.ts";
+import { readCanonicalHeader } from "../format/canonical-header.ts";
+import { type Header, LENGTH_BYTES, readHeaderLength } from "../format/header.ts";
 import type { ReadMode } from "../format/mode.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
@@ -40,10 +41,16 @@ export async function readHeader(source: ByteSource, options: SafetensorsOptions
   try {
     const length = readHeaderLength(head, source.size);
     const end = LENGTH_BYTES + length;
-    if (end <= head.length) return parseHeader(head.subarray(LENGTH_BYTES, end), source.size - end, options);
-    const json = await readExactly(source, LENGTH_BYTES, length, options);
-    const { CanonicalScanner } = await import("../format/canonical-scanner.ts");
-    return parseHeader(json, source.size - end, { mode: options.mode, Entries: CanonicalScanner });
+    const json =
+      end <= head.length
+        ? head.subarray(LENGTH_BYTES, end)
+        : await readExactly(source, LENGTH_BYTES, length, options);
+    const dataLength = source.size - end;
+    // Where problems are to be listed, all of them count.
+    const canonical = options.mode === "lenient" ? undefined : readCanonicalHeader(json, dataLength);
+    if (canonical) return canonical;
+    const { parseHeader } = await import("../format/parse-header.ts");
+    return parseHeader(json, dataLength, options);
   } catch (error) {
     throw await explain(error, head, source.size);
   }

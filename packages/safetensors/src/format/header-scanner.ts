@@ -1,6 +1,7 @@
 import { DTYPE_INDEX, DTYPE_ORDER } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_PROBLEMS } from "../limits.ts";
+import { CanonicalScanner } from "./canonical-scanner.ts";
 import { JsonCursor } from "./json-cursor.ts";
 import type { ReadMode } from "./mode.ts";
 import { TensorTable } from "./tensor-table.ts";
@@ -10,12 +11,6 @@ const OPEN_BRACE = 0x7b;
 const TWO_TO_64 = 2n ** 64n;
 
 const encoder = new TextEncoder();
-
-/** Reads runs of tensor entries of a form it knows: see `CanonicalScanner`. */
-export interface EntryScanner {
-  /** Reads entries from `at` on, the first of them after a comma unless it is the `first` one; returns where it stopped. */
-  scan(at: number, first: boolean): number;
-}
 
 /** Bits of `#fields`: which fields of the entry have been seen. */
 const HAS_DTYPE = 1;
@@ -33,7 +28,7 @@ export class HeaderScanner {
   readonly problems: SafetensorsError[] = [];
   readonly #cursor: JsonCursor;
   readonly #mode: ReadMode;
-  readonly #entries: EntryScanner | undefined;
+  readonly #canonical: CanonicalScanner | undefined;
   #metadataSeen = false;
   // The entry being read.
   #fields = 0;
@@ -43,11 +38,12 @@ export class HeaderScanner {
   #begin = 0;
   #end = 0;
 
-  constructor(json: Uint8Array, mode: ReadMode, Entries?: new (table: TensorTable) => EntryScanner) {
+  /** @param fast whether runs of canonical entries are read by `CanonicalScanner`; the result is the same. */
+  constructor(json: Uint8Array, mode: ReadMode, fast: boolean = true) {
     this.#cursor = new JsonCursor(json);
     this.#mode = mode;
     this.table = new TensorTable(json);
-    this.#entries = Entries && new Entries(this.table);
+    this.#canonical = fast ? new CanonicalScanner(this.table) : undefined;
   }
 
   /** Reads the whole header; false if (in lenient mode) it had to stop before the end. */
@@ -84,7 +80,7 @@ export class HeaderScanner {
     cursor.beginObject("the header");
     for (let first = true; ; first = false) {
       const known = this.table.count;
-      if (this.#entries) cursor.at = this.#entries.scan(cursor.at, first);
+      if (this.#canonical) cursor.at = this.#canonical.scan(cursor.at, first);
       if (!cursor.nextKey(first && this.table.count === known)) break;
       this.#member();
     }
@@ -292,18 +288,4 @@ function exactElements(json: Uint8Array, shapeAt: number): number {
     if (product >= TWO_TO_64) return Number.POSITIVE_INFINITY;
   }
   return Number(product);
-}
-
-/** The dimensions (at most `most` of them) of the shape that starts at `shapeAt`, which has been scanned before. */
-export function readShapeAt(
-  json: Uint8Array,
-  shapeAt: number,
-  most: number = Number.POSITIVE_INFINITY,
-): number[] {
-  const cursor = new JsonCursor(json);
-  cursor.at = shapeAt + 1;
-  const shape: number[] = [];
-  while (shape.length < most && cursor.nextItem(shape.length === 0))
-    shape.push(cursor.integer("a dimension"));
-  return shape;
 }

@@ -1,9 +1,6 @@
 import { DTYPE_ORDER, type Dtype } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
-import { type EntryScanner, HeaderScanner, readShapeAt } from "./header-scanner.ts";
-import { checkLayout } from "./layout.ts";
-import type { ReadMode } from "./mode.ts";
 import type { TensorTable } from "./tensor-table.ts";
 
 /** Bytes before the header's JSON: its length, an unsigned 64-bit little-endian number. */
@@ -18,6 +15,15 @@ export interface TensorInfo {
   readonly dataOffsets: readonly [begin: number, end: number];
 }
 
+/** What a reader has found in the JSON of a header. */
+interface HeaderParts {
+  readonly table: TensorTable;
+  /** Rows of the table in the order of the data. */
+  readonly order: Uint32Array;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly problems?: readonly SafetensorsError[];
+}
+
 /** A header that has been read and checked. Names and shapes are decoded when they are asked for. */
 export class Header {
   /** Bytes before the data: eight of length, and the JSON with its padding. */
@@ -29,11 +35,11 @@ export class Header {
   readonly #table: TensorTable;
   readonly #order: Uint32Array;
 
-  constructor(scanner: HeaderScanner, order: Uint32Array) {
-    this.byteLength = LENGTH_BYTES + scanner.table.json.length;
-    this.metadata = scanner.metadata;
-    this.problems = scanner.problems;
-    this.#table = scanner.table;
+  constructor({ table, order, metadata, problems = [] }: HeaderParts) {
+    this.byteLength = LENGTH_BYTES + table.json.length;
+    this.metadata = metadata;
+    this.problems = problems;
+    this.#table = table;
     this.#order = order;
   }
 
@@ -56,11 +62,11 @@ export class Header {
   find(name: string): TensorInfo | undefined {
     const number = this.#table.find(name);
     if (number < 0) return undefined;
-    const { json, dtype, shapeAt, begin, end } = this.#table;
+    const { dtype, begin, end } = this.#table;
     return {
       name,
       dtype: DTYPE_ORDER[dtype[number]!]!,
-      shape: readShapeAt(json, shapeAt[number]!),
+      shape: this.#table.shape(number),
       dataOffsets: [begin[number]!, end[number]!],
     };
   }
@@ -94,31 +100,4 @@ export function readHeaderLength(prefix: Uint8Array, fileSize: number): number {
     throw new SafetensorsError("INVALID_HEADER_LENGTH", text);
   }
   return length;
-}
-
-/** Options of `parseHeader`. */
-export interface ParseOptions {
-  /** How strictly the header is read; `strict` unless said otherwise. */
-  readonly mode?: ReadMode | undefined;
-  /** `CanonicalScanner`, to read a header of thousands of tensors faster. */
-  readonly Entries?: (new (table: TensorTable) => EntryScanner) | undefined;
-}
-
-/**
- * Reads and checks a header.
- *
- * @param json the header's JSON with its padding. It is kept, and must not change.
- * @param dataLength bytes in the file after the header.
- * @throws the first thing that is wrong, unless the mode is `lenient`.
- */
-export function parseHeader(json: Uint8Array, dataLength: number, options: ParseOptions = {}): Header {
-  const { mode = "strict", Entries } = options;
-  const scanner = new HeaderScanner(json, mode, Entries);
-  const isWhole = scanner.scan();
-  let order = scanner.table.rows();
-  scanner.attempt(() => {
-    // Where the JSON breaks off, the offsets of what was read say nothing.
-    order = checkLayout(scanner.table, dataLength, (error) => isWhole && scanner.report(error));
-  });
-  return new Header(scanner, order);
 }

@@ -1,6 +1,5 @@
 import { DTYPE_ORDER } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
-import { readShapeAt } from "./header-scanner.ts";
 import type { TensorTable } from "./tensor-table.ts";
 
 /** Dimensions that an error shows. */
@@ -76,7 +75,7 @@ function sizeProblem(table: TensorTable, row: number): Problem | undefined {
   const held = table.end[row]! - table.begin[row]!;
   if (needed === held) return undefined;
   const dtype = DTYPE_ORDER[table.dtype[row]!];
-  const dimensions = readShapeAt(table.json, table.shapeAt[row]!, SHOWN_DIMENSIONS + 1);
+  const dimensions = table.shape(row, SHOWN_DIMENSIONS + 1);
   const more = dimensions.length > SHOWN_DIMENSIONS ? ", …" : "";
   const shape = `${dtype} of shape [${dimensions.slice(0, SHOWN_DIMENSIONS).join(", ")}${more}]`;
   if (needed === Number.POSITIVE_INFINITY)

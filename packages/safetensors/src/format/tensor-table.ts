@@ -6,6 +6,8 @@ const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Fewest bytes that a tensor takes in a header: `"":["U8",[],[0,0]],`. */
 const SMALLEST_ENTRY = 19;
 
+const CLOSE_BRACKET = 0x5d;
+
 const BITS = DTYPE_ORDER.map((dtype) => DTYPES[dtype].bits);
 
 /**
@@ -117,6 +119,13 @@ export class TensorTable {
     if (!name.isWellFormed()) return -1;
     const bytes = new TextEncoder().encode(name);
     return this.#slots[this.#slotOf(hashOf(bytes), bytes, 0, bytes.length)]! - 1;
+  }
+
+  /** Shape of the tensor in a row, or the first `most` dimensions of it. */
+  shape(row: number, most?: number): number[] {
+    const start = this.shapeAt[row]! + 1;
+    const text = utf8.decode(this.json.subarray(start, this.json.indexOf(CLOSE_BRACKET, start))).trim();
+    return text === "" ? [] : text.split(",", most).map(Number);
   }
 
   /** Name of the tensor in a row. */

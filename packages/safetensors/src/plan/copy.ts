@@ -1,7 +1,7 @@
 import { forEachPlace, isInOrder, type Transfer } from "./transfer.ts";
 
 /** Rows of at least so many bytes are moved as a block; the call costs more than the loop for shorter ones. */
-const BLOCK_ROW_BYTES = 128;
+const BLOCK_ROW_BYTES = 32;
 
 /**
  * Moves the elements of a transfer from one piece of memory to their places in another, and changes nothing else there.

@@ -103,6 +103,9 @@ class PlanRun {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
+      } else if (this.#next) {
+        // Only where others use the pool at the same time.
+        throw tooSmall(this.#pool.budget, this.#pool.used + this.#bytesFor(this.#next));
       } else {
         return;
       }
@@ -133,9 +136,9 @@ class PlanRun {
 
   /** Starts as many reads as may be in flight and as the budget has room for. */
   #pump(): void {
-    while (this.#next && this.#inFlight.size < this.#concurrency.limit && this.#fits(this.#next)) {
-      if (this.#stopper.signal.aborted) return;
+    while (this.#next && this.#inFlight.size < this.#concurrency.limit) {
       const read = this.#next;
+      if (this.#stopper.signal.aborted || !this.#pool.fits(this.#bytesFor(read))) return;
       this.#next = this.#reads.next().value ?? undefined;
       const wait = this.#start(read);
       if (wait) {
@@ -152,8 +155,8 @@ class PlanRun {
     }
   }
 
-  #fits(read: PlannedRead): boolean {
-    return this.#pool.fits(this.#open.bytesToBegin(read.begins) + this.#bufferBytes(read));
+  #bytesFor(read: PlannedRead): number {
+    return this.#open.bytesToBegin(read.begins) + this.#bufferBytes(read);
   }
 
   #bufferBytes(read: PlannedRead): number {
@@ -235,7 +238,8 @@ function defaultBudget({ summary }: ReadPlan): number {
 }
 
 function concurrencyFor({ sources }: ReadPlan, { concurrency }: ExecuteOptions): Concurrency {
-  if (concurrency !== undefined) return fixedConcurrency(concurrency);
+  // Whoever allows none would wait for ever.
+  if (concurrency !== undefined) return fixedConcurrency(Math.max(concurrency || 1, 1));
   return sources.some(isRemote)
     ? new TunedConcurrency(performance.now())
     : fixedConcurrency(LOCAL_CONCURRENCY);

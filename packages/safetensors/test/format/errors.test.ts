@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ErrorCode, ErrorDetails } from "../../src/errors.ts";
-import { CanonicalScanner } from "../../src/format/canonical-scanner.ts";
-import { parseHeader } from "../../src/format/header.ts";
+import { HeaderScanner } from "../../src/format/header-scanner.ts";
+import { finishHeader, parseHeader } from "../../src/format/parse-header.ts";
 import { raises } from "../support.ts";
 
 const utf8 = new TextEncoder();
@@ -186,10 +186,13 @@ describe("what is wrong with a header", () => {
     for (const [header, message, details] of cases) {
       it(`is ${code}: ${header.slice(0, 60)}`, () => {
         const { json, place } = marked(header);
-        for (const Entries of [undefined, CanonicalScanner]) {
+        for (const fast of [false, true]) {
           const check = raises(code, message, { ...details, at: place! });
-          assert.throws(() => parseHeader(json, 0, { mode: "strict", Entries }), check);
-          assert.throws(() => parseHeader(json, 0, { Entries }), new RegExp(`bytes?\\b.*\\b${place}\\b`));
+          assert.throws(() => finishHeader(new HeaderScanner(json, "strict", fast), 0), check);
+          assert.throws(
+            () => finishHeader(new HeaderScanner(json, "strict", fast), 0),
+            new RegExp(`bytes?\\b.*\\b${place}\\b`),
+          );
         }
       });
     }
@@ -221,8 +224,8 @@ describe("what is wrong with a header", () => {
       ]) {
         const [before, after] = header.split("▼").map((part) => utf8.encode(part));
         const json = Uint8Array.from([...before!, ...bytes, ...after!]);
-        for (const Entries of [undefined, CanonicalScanner]) {
-          const parse = () => parseHeader(json, 0, { Entries });
+        for (const fast of [false, true]) {
+          const parse = () => finishHeader(new HeaderScanner(json, "strict", fast), 0);
           if (bytes[1] === 0x22) assert.throws(parse, /INVALID_(UTF8|JSON)/);
           else
             assert.throws(

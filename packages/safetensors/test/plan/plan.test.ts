@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { PlannedRead } from "../../src/plan/merge.ts";
+import { type PlanOptions, planReads } from "../../src/plan/plan.ts";
+import type { ByteSource } from "../../src/source/source.ts";
+import type { TensorView } from "../../src/view/tiling.ts";
+import { numbers } from "../support.ts";
+
+type Cost = NonNullable<ByteSource["cost"]>;
+const cost = (gap: number): Cost => ({ operation: gap * 1e-9, byte: 1e-9 });
+
+/** A source that is never read. */
+function unread(name: string, own: Cost | undefined = cost(100)): ByteSource {
+  const read = (): never => assert.fail("a plan reads nothing");
+  return { size: 2 ** 50, name, cost: own, read, readInto: read };
+}
+
+/** `length` bytes from `offset`. */
+const bytesAt = (source: ByteSource, offset: number, length: number): TensorView => {
+  return { source, dtype: "U8", shape: [length], strides: [1], bitOffset: offset * 8 };
+};
+
+const shown = ({ units, offset, length, begins, inPlace }: PlannedRead): unknown[] => {
+  return [units.source.name, offset, length, begins, inPlace];
+};
+const readsOf = (views: readonly TensorView[], options?: PlanOptions): unknown[] =>
+  Array.from(planReads(views, options).reads(), shown);
+
+describe("the reads of a plan", () => {
+  it("are in the order of the bytes, whatever that of the tensors", () => {
+    const source = unread("a");
+    const views = [5000, 1000, 3000].map((offset) => bytesAt(source, offset, 10));
+    assert.deepEqual(readsOf(views), [
+      ["a", 1000, 10, [1], true],
+      ["a", 3000, 10, [2], true],
+      ["a", 5000, 10, [0], true],
+    ]);
+  });
+
+  it("serve neighbours together while the gap costs less than a read", () => {
+    const source = unread("a");
+    const near = [bytesAt(source, 0, 10), bytesAt(source, 110, 10)];
+    assert.deepEqual(readsOf(near), [["a", 0, 120, [0, 1], false]]);
+    const far = [bytesAt(source, 0, 10), bytesAt(source, 111, 10)];
+    assert.equal(readsOf(far).length, 2);
+    const free = unread("b", { operation: 1, byte: 0 });
+    assert.equal(readsOf([bytesAt(free, 0, 10), bytesAt(free, 2 ** 21, 10)]).length, 1);
+    const nothing = unread("c", { operation: 0, byte: 0 });
+    assert.equal(readsOf([bytesAt(nothing, 0, 10), bytesAt(nothing, 11, 10)]).length, 2);
+    assert.equal(readsOf([bytesAt(nothing, 0, 10), bytesAt(nothing, 10, 10)]).length, 1);
+  });
+
+  it("are no longer than allowed", () => {
+    const source = unread("a", cost(1e9));
+    const views = Array.from({ length: 10 }, (_, i) => bytesAt(source, i * 30, 30));
+    assert.deepEqual(
+      readsOf(views, { maxRead: 100 }).map((read) => (read as number[]).slice(1, 3)),
+      [
+        [0, 90],
+        [90, 90],
+        [180, 90],
+        [270, 30],
+      ],
+    );
+    const [long] = readsOf([bytesAt(source, 0, 250)], { maxRead: 100 }) as [number[]];
+    assert.deepEqual(long.slice(1, 3), [0, 100]);
+  });
+
+  it("do not copy what can be read into place at less cost", () => {
+    // One read costs as much as to copy 1000 bytes.
+    const source = unread("a", { operation: 1e-7, byte: 1e-10 });
+    const sizes = [900, 1001, 500, 500, 2000];
+    let end = 0;
+    const views = sizes.map((size) => bytesAt(source, (end += size) - size, size));
+    assert.deepEqual(readsOf(views), [
+      ["a", 0, 900, [0], true],
+      ["a", 900, 1001, [1], true],
+      ["a", 1901, 1000, [2, 3], false],
+      ["a", 2901, 2000, [4], true],
+    ]);
+  });
+
+  it("bring what several tensors share once", () => {
+    const source = unread("a");
+    const views = [bytesAt(source, 0, 50), bytesAt(source, 20, 80), bytesAt(source, 0, 50)];
+    assert.deepEqual(readsOf(views), [["a", 0, 100, [0, 2, 1], false]]);
+  });
+
+  it("take sources in turn, in the order of the tensors", () => {
+    const sources = ["a", "b", "c"].map((name) => unread(name, cost(0)));
+    const views = Array.from({ length: 4 }, (_, number): TensorView => {
+      const pieces = sources.map((source, i) => {
+        const view = { source, dtype: "U8", shape: [1, 5], strides: [5, 1], bitOffset: number * 800 } as const;
+        return { at: [i, 0], view };
+      });
+      return { dtype: "U8", shape: [3, 5], pieces };
+    });
+    const plan = planReads(views);
+    const order = Array.from(plan.reads(), ({ offset }) => offset / 100);
+    assert.deepEqual(order, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
+    assert.equal(plan.summary.peakMemory, 15);
+  });
+
+  it("hold few tensors at once, of very many in a thousand files", (test) => {
+    const sources = Array.from({ length: 1000 }, (_, i) => unread(`${i}`));
+    const next = numbers(1);
+    const views = Array.from({ length: 1000 }, (_, number): TensorView => {
+      const pieces = Array.from({ length: 100 }, (_, i) => {
+        const source = sources[next() % sources.length]!;
+        const view = { source, dtype: "U8", shape: [1, 64], strides: [64, 1], bitOffset: number * 80_000 } as const;
+        return { at: [i, 0], view };
+      });
+      return { dtype: "U8", shape: [100, 64], pieces };
+    });
+    const start = performance.now();
+    const plan = planReads(views);
+    const planned = performance.now();
+    const { peakMemory, requests } = plan.summary;
+    test.diagnostic(`${Math.round(planned - start)} ms, ${Math.round(performance.now() - planned)} for the summary`);
+    assert.ok(requests > 90_000 && peakMemory === 6400, `${requests} reads, ${peakMemory} bytes`);
+    const lowest = Array.from(plan.reads(), ({ units, firstUnit }) => units.tensor(firstUnit));
+    assert.ok(lowest.every((tensor, i) => i === 0 || tensor >= lowest[i - 1]!));
+  });
+});
+
+describe("the summary of a plan", () => {
+  it("says what each source is asked for, and what memory it takes", () => {
+    const [a, b] = [unread("a"), unread("b")];
+    const shownSource: ByteSource = { ...unread("shown"), view: () => assert.fail() };
+    const column = { dtype: "F32", shape: [10], strides: [4], bitOffset: 0 } as const;
+    const views: TensorView[] = [
+      bytesAt(a, 0, 20_000),
+      { source: b, ...column },
+      { source: shownSource, ...column },
+      { source: a, dtype: "F32", shape: [0, 3], strides: [3, 1], bitOffset: 2 ** 52 },
+    ];
+    assert.deepEqual(planReads(views).summary, {
+      requests: 3,
+      bytesRead: 20_000 + 148 + 148,
+      usefulBytes: 20_000 + 40 + 40,
+      // Of the first tensor only; those before it are complete, and a buffer is one page.
+      peakMemory: 20_000,
+      bufferBytes: 4096,
+      sources: [
+        { source: "a", requests: 1, bytesRead: 20_000 },
+        { source: "b", requests: 1, bytesRead: 148 },
+        { source: "shown", requests: 1, bytesRead: 148 },
+      ],
+    });
+    assert.equal(planReads([views[1]!]).summary.peakMemory, 40 + 4096);
+    assert.equal(planReads([views[2]!]).summary.peakMemory, 40);
+  });
+
+  it("counts the tensors that are open at once", () => {
+    // Two tensors whose rows alternate.
+    const source = unread("a", cost(0));
+    const views = [0, 1].map((number): TensorView => {
+      return { source, dtype: "U8", shape: [10, 7], strides: [100, 1], bitOffset: number * 400 };
+    });
+    assert.equal(planReads(views).summary.peakMemory, 140);
+    assert.deepEqual(planReads([]).summary, {
+      requests: 0,
+      bytesRead: 0,
+      usefulBytes: 0,
+      peakMemory: 0,
+      bufferBytes: 0,
+      sources: [],
+    });
+  });
+
+  it("counts memory that a source without readInto returns", () => {
+    const { read } = unread("a");
+    const source = { size: 2 ** 50, read };
+    const { peakMemory, sources } = planReads([bytesAt(source, 0, 5000)]).summary;
+    assert.deepEqual([peakMemory, sources[0]!.source], [5000 + 8192, ""]);
+  });
+});
+
+describe("a plan of a million runs", () => {
+  const ms = (start: number): string => `${Math.round(performance.now() - start)} ms`;
+
+  it("is made quickly", (test) => {
+    const source = unread("a");
+    const views = Array.from({ length: 1000 }, (_, i): TensorView => {
+      const bitOffset = 8 * (1000 + i * 16_384_000);
+      return { source, dtype: "BF16", shape: [1000, 1024], strides: [8192, 1], bitOffset };
+    });
+    const start = performance.now();
+    const plan = planReads(views);
+    test.diagnostic(`planned in ${ms(start)}`);
+    const { requests, bytesRead, usefulBytes, peakMemory } = plan.summary;
+    test.diagnostic(`with its summary in ${ms(start)}`);
+    assert.deepEqual([requests, bytesRead, usefulBytes], [1_000_000, 2_048_000_000, 2_048_000_000]);
+    assert.equal(peakMemory, 2_048_000);
+  });
+
+  it("is made quickly from a shuffled list of rows", (test) => {
+    const source = unread("a");
+    const next = numbers(2);
+    const pieces = Array.from({ length: 1_000_000 }, (_, i) => {
+      const bitOffset = (next() % 1_000_000) * 8000;
+      return { at: [i, 0], view: { source, dtype: "BF16", shape: [1, 8], strides: [8, 1], bitOffset } as const };
+    });
+    const start = performance.now();
+    const plan = planReads([{ dtype: "BF16", shape: [1_000_000, 8], pieces }]);
+    test.diagnostic(`planned in ${ms(start)}`);
+    let end = 0;
+    for (const { offset, length } of plan.reads()) {
+      assert.ok(offset >= end);
+      end = offset + length;
+    }
+    assert.equal(plan.unitsOf[0], 1_000_000);
+  });
+});
