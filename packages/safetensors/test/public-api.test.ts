@@ -7,17 +7,20 @@ import { manifest, PACKAGE, sources } from "./sources.ts";
 /** What each subpath exports. Whoever changes this changes what others build on. */
 const API: Readonly<Record<string, string>> = {
   ".": `
-    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle contiguousStrides elementCount encodeHeader
-    fromBlob fromBytes isContiguous isDtype joinShards open openSafetensors openUrl parseHeader parseShardIndex
-    readHeader readHeaderLength
-    type:ByteSource type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:EncodedHeader
-    type:ErrorCode type:ErrorDetails type:FormatReader type:HeaderOptions type:OpenInput type:OpenOptions
-    type:ParseOptions type:ReadMode type:ReadOptions type:SafetensorsOptions type:ShardIndex
-    type:StridedView type:TensorIndex type:TensorInfo type:TensorSpec type:UrlOptions`,
+    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle contiguousStrides elementCount fromBlob fromBytes
+    isContiguous isDtype joinShards open openSafetensors openUrl parseIndex parseShardIndex piecesOf range readHeader
+    type:ByteSource type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:ErrorCode
+    type:ErrorDetails type:FormatReader type:IndexItem type:LoadedTensor type:OpenInput type:OpenOptions type:Piece
+    type:PlanSummary type:Progress type:Range type:ReadMode type:ReadOptions type:ReadTensorsOptions
+    type:SafetensorsOptions type:ShardIndex type:SourceSummary type:StridedView type:TensorChoice type:TensorIndex
+    type:TensorInfo type:TensorView type:Tiling type:UrlOptions`,
   "./dtype": `
     DTYPES DTYPE_ORDER decodeElement isDtype toFloat32
     type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind`,
   "./diagnose": "diagnose type:Diagnosis type:FileKind",
+  "./format": `
+    Header encodeHeader parseHeader readHeaderLength
+    type:EncodedHeader type:HeaderOptions type:ParseOptions type:ReadMode type:TensorInfo type:TensorSpec`,
   "./save": `
     SafetensorsWriter encodeHeader memorySink save
     type:Chunks type:EncodedHeader type:HeaderOptions type:SaveInput type:SaveInputs type:SaveOptions type:Sink
@@ -27,9 +30,9 @@ const API: Readonly<Record<string, string>> = {
     type:AliasGroups type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
     type:TorchReport`,
   "./node": `
-    FileSource convertPath fileSink locateCheckpoint openFile openPath openWeights saveFile
-    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions type:PathOptions
-    type:WeightsFormat`,
+    FileSource convertPath fileSink locateCheckpoint openFile openMapped openPath openWeights saveFile
+    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions type:FileSink
+    type:PathOptions type:WeightsFormat`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

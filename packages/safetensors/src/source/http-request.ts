@@ -105,6 +105,8 @@ export class HttpRequester {
     attempt: Attempt,
   ): Promise<Response> {
     headers.set("range", range);
+    // Browsers do this by themselves, and do not let it be set; Bun asks for compressed parts otherwise.
+    headers.set("accept-encoding", "identity");
     // Chrome once answered a request for a whole file with a cached part of it, so parts stay out of the cache.
     const request = { headers, redirect, cache: "no-store", signal: attempt.signal } as const;
     // Browsers refuse to run `fetch` as the method of something else.

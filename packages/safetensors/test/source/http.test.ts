@@ -91,7 +91,10 @@ describe("openUrl", () => {
       seen = init;
       return fetch(url, init);
     };
-    await openServer({ fetch: spy as typeof fetch, headers: { Range: "bytes=7-9" } });
+    await openServer({
+      fetch: spy as typeof fetch,
+      headers: { Range: "bytes=7-9", "Accept-Encoding": "gzip" },
+    });
     assert.equal((seen as { cache?: string }).cache, "no-store");
     assert.equal(server.requests[0]!.headers.range, "bytes=0-999");
     assert.equal(server.requests[0]!.headers["accept-encoding"], "identity");
