@@ -5,8 +5,8 @@ import { type FormatReader, type OpenInput, open } from "../../src/checkpoint/op
 import { readHeader } from "../../src/checkpoint/safetensors.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import type { ByteSource } from "../../src/source/source.ts";
-import { concat, fileAround, handMade, noise, raises } from "../support.ts";
 import { countedSource } from "../plan/counted-source.ts";
+import { concat, fileAround, handMade, noise, raises } from "../support.ts";
 
 const b = noise(12, 2);
 const a = noise(8, 3);

@@ -37,7 +37,10 @@ describe("a tuned concurrency", () => {
     const server = new Server();
     const limits = server.run(60);
     assert.deepEqual([...new Set(limits)], [2, 4, 8, 16]);
-    assert.deepEqual(server.run(100).filter((limit) => limit !== 16), []);
+    assert.deepEqual(
+      server.run(100).filter((limit) => limit !== 16),
+      [],
+    );
   });
 
   it("stays where the line is full, and not above", () => {
@@ -46,7 +49,10 @@ describe("a tuned concurrency", () => {
     server.bandwidth = 40;
     server.run(100);
     const limits = server.run(200);
-    assert.ok(limits.every((limit) => limit === 4 || limit === 8), `${new Set(limits)}`);
+    assert.ok(
+      limits.every((limit) => limit === 4 || limit === 8),
+      `${new Set(limits)}`,
+    );
   });
 
   it("stays at two where the second already brought nothing", () => {

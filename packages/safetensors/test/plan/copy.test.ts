@@ -33,7 +33,9 @@ function check(transfer: Transfer, shift: number, fromStart: number, toStart: nu
   const fromBit = fromStart + leadBits(transfer);
   const toBit = toStart + leadBits(swapped(transfer));
   const bytes = (start: number, of: Transfer): number => Math.ceil((start + spanBits(of)) / 8);
-  const from = noise(bytes(fromStart, transfer) + 8, 3).subarray(shift % 8).subarray(0, bytes(fromStart, transfer));
+  const from = noise(bytes(fromStart, transfer) + 8, 3)
+    .subarray(shift % 8)
+    .subarray(0, bytes(fromStart, transfer));
   const memory = noise(bytes(toStart, swapped(transfer)) + 16, 4);
   const to = memory.subarray(8 - (shift >> 3));
   const before = from.slice();
@@ -80,7 +82,8 @@ describe("copyTransfer", () => {
         const row = { size: length, source: bits, target: bits };
         const rows = { size: 3, source: bits * (length + 16), target: bits * (length + 8) };
         for (const axes of [[row], [rows, row]])
-          for (const start of [0, 8, 16, 64, ...(bits < 8 ? [4, 6, 12] : [])]) check({ bits, axes }, 0, start, 64);
+          for (const start of [0, 8, 16, 64, ...(bits < 8 ? [4, 6, 12] : [])])
+            check({ bits, axes }, 0, start, 64);
       }
     }
   });

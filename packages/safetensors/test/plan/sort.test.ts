@@ -16,7 +16,9 @@ describe("sortedOrder", () => {
   });
 
   it("sorts ascending runs, descending keys and large numbers", () => {
-    const runs = Array.from({ length: 7 }, (_, run) => Array.from({ length: 50 }, (_, i) => i * 7 + run)).flat();
+    const runs = Array.from({ length: 7 }, (_, run) =>
+      Array.from({ length: 50 }, (_, i) => i * 7 + run),
+    ).flat();
     const descending = Array.from({ length: 100 }, (_, i) => 2 ** 52 - i);
     for (const keys of [runs, descending, [], [1], [2, 1], [0.5, 2 ** 53 - 1, 0]])
       assert.deepEqual([...sortedOrder(Float64Array.from(keys))], expected(keys));

@@ -16,7 +16,12 @@ import { contiguousStrides, type StridedView } from "../../src/view/view.ts";
 const axis = (size: number, source: number, target: number): TransferAxis => ({ size, source, target });
 
 /** The units of a transfer of bytes: where each begins on both sides, and its span, all in bytes. */
-function units(axes: readonly TransferAxis[], gap: number, most: number, bits = 8): [number, number, number][] {
+function units(
+  axes: readonly TransferAxis[],
+  gap: number,
+  most: number,
+  bits = 8,
+): [number, number, number][] {
   const found: [number, number, number][] = [];
   for (const { unit, repeats, source, target } of cutIntoUnits({ bits, axes }, gap, most)) {
     forEachPlace(repeats, source, target, (from, to) => found.push([from / 8, to / 8, spanBits(unit) / 8]));
@@ -93,7 +98,10 @@ describe("cutIntoUnits", () => {
     const repeated = [axis(2 ** 40, 0, 8), axis(3, 8, 8 * 2 ** 40)];
     for (const most of [0, 8, 16, MB]) {
       const groups = cutIntoUnits({ bits: 8, axes: repeated }, 0, most);
-      const count = groups.reduce((sum, { repeats }) => sum + repeats.reduce((all, { size }) => all * size, 1), 0);
+      const count = groups.reduce(
+        (sum, { repeats }) => sum + repeats.reduce((all, { size }) => all * size, 1),
+        0,
+      );
       assert.ok(count <= 3, `${count} units`);
     }
     assert.deepEqual(cutIntoUnits({ bits: 32, axes: [axis(2 ** 40, 0, 32)] }, 0, 32).length, 1);

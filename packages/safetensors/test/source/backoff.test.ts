@@ -73,4 +73,17 @@ describe("Tries", () => {
       /before/,
     );
   });
+
+  it("may wait many at once for one signal", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): unknown => warnings.push(warning);
+    process.on("warning", onWarning);
+    const { signal } = new AbortController();
+    await Promise.all(
+      Array.from({ length: 20 }, () => new Tries({ firstWait: 5 }).failed(interruption(), signal)),
+    );
+    process.off("warning", onWarning);
+    assert.deepEqual(warnings, []);
+    assert.equal(getEventListeners(signal, "abort").length, 0);
+  });
 });
