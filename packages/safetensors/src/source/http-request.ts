@@ -105,7 +105,7 @@ export class HttpRequester {
     attempt: Attempt,
   ): Promise<Response> {
     headers.set("range", range);
-    // Browsers do this by themselves, and do not let it be set; Bun asks for compressed parts otherwise.
+    // Bun would ask for compressed parts. The others do this by themselves: browsers let nobody set it, Node says it twice.
     headers.set("accept-encoding", "identity");
     // Chrome once answered a request for a whole file with a cached part of it, so parts stay out of the cache.
     const request = { headers, redirect, cache: "no-store", signal: attempt.signal } as const;

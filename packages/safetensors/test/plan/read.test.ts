@@ -1,123 +1,97 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { DTYPES, type Dtype } from "../../src/dtype/dtype.ts";
-import { chunksOf, readView } from "../../src/plan/read.ts";
+import { chunksOf, readView, readViewInto } from "../../src/plan/read.ts";
 import type { ByteSource } from "../../src/source/source.ts";
-import { contiguousStrides, type StridedView } from "../../src/view/view.ts";
-import { concat, noise, raises } from "../support.ts";
-import { countedSource, KINDS } from "./counted-source.ts";
+import { range } from "../../src/view/index-items.ts";
+import { sliceView } from "../../src/view/slice.ts";
+import type { TensorView } from "../../src/view/tiling.ts";
+import { byteLength, type StridedView } from "../../src/view/view.ts";
+import { concat, noise, numbers, raises } from "../support.ts";
+import { Draw, drawView, ENOUGH_BYTES, packed } from "./model.ts";
+import { KINDS, type Kind, type TestSource, testSource } from "./sources.ts";
 
-/** All indices of a shape in row-major order. */
-function* indices(shape: readonly number[]): Generator<number[]> {
-  if (shape.includes(0)) return;
-  const index = shape.map(() => 0);
-  for (;;) {
-    yield index.slice();
-    let axis = shape.length - 1;
-    while (axis >= 0 && ++index[axis]! === shape[axis]) index[axis--] = 0;
-    if (axis < 0) return;
-  }
-}
-
-type Layout = Omit<StridedView, "source">;
-
-/** The packed bytes of a view, bit by bit: the definition. */
-function packed(bytes: Uint8Array, { dtype, shape, strides, bitOffset }: Layout): Uint8Array {
-  const { bits } = DTYPES[dtype];
-  const all = [...indices(shape)];
-  const out = new Uint8Array(Math.ceil((all.length * bits) / 8));
-  for (const [number, index] of all.entries()) {
-    const element = index.reduce((sum, i, axis) => sum + i * strides[axis]!, 0);
-    for (let bit = 0; bit < bits; bit++) {
-      const from = bitOffset + element * bits + bit;
-      const to = number * bits + bit;
-      out[to >> 3]! |= ((bytes[from >> 3]! >> (from & 7)) & 1) << (to & 7);
-    }
-  }
-  return out;
-}
-
-/** The same without the bits behind the last element, which are nobody's. */
-function withoutPadding(bytes: Uint8Array, { dtype, shape }: Layout): Uint8Array {
-  const bits = shape.reduce((product, size) => product * size, DTYPES[dtype].bits);
-  const whole = bytes.slice();
-  if (bits % 8 !== 0) whole[whole.length - 1]! &= 2 ** (bits % 8) - 1;
-  return whole;
-}
-
-async function allChunks(view: StridedView, buffer: Uint8Array): Promise<Uint8Array> {
+async function allChunks(view: TensorView, buffer: Uint8Array): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const chunk of chunksOf(view, buffer)) {
     assert.ok(chunk.length > 0 && chunk.length <= buffer.length, `${chunk.length} of ${buffer.length}`);
     parts.push(chunk.slice());
+    // Whoever gets a chunk may do with it what it likes.
+    chunk.fill(0x99);
   }
   return concat(parts);
 }
 
-const axis = fc.record({ size: fc.nat(5), stride: fc.integer({ min: -9, max: 9 }) });
-const layout = fc
-  .record({
-    dtype: fc.constantFrom<Dtype>("F4", "F6_E2M3", "U8", "BF16", "F32", "I64", "C64"),
-    axes: fc.array(axis, { maxLength: 4 }),
-    contiguous: fc.boolean(),
-    start: fc.nat(40),
-    tail: fc.nat(2),
-    unaligned: fc.nat(7),
-  })
-  .map(({ dtype, axes, contiguous, start, tail, unaligned }) => {
-    const { bits } = DTYPES[dtype];
-    const shape = axes.map(({ size }) => size);
-    const strides = contiguous ? contiguousStrides(shape) : axes.map(({ stride }) => stride);
-    const reach = shape.map((size, axis) => Math.max(size - 1, 0) * strides[axis]!);
-    const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-    const below = -sum(reach.filter((value) => value < 0)) * bits;
-    const above = sum(reach.filter((value) => value > 0)) * bits;
-    // Elements of less than a byte may lie at any bit.
-    const bitOffset = below + (bits < 8 ? start : start * 8);
-    const size = Math.ceil((bitOffset + above + bits) / 8) + tail;
-    return { view: { dtype, shape, strides, bitOffset }, size, unaligned };
-  });
+/** The same without the bits behind the last element, which are nobody's. */
+function withoutPadding(bytes: Uint8Array, expected: Uint8Array, { shape, dtype }: TensorView): Uint8Array {
+  const whole = bytes.slice();
+  const bits = shape.reduce((product, size) => product * size, dtype.startsWith("F4") ? 4 : 6);
+  if (/^F[46]/.test(dtype) && bits % 8 !== 0 && whole.length > 0)
+    whole[whole.length - 1]! &= 2 ** (bits % 8) - 1;
+  assert.equal(whole.length, expected.length);
+  return whole;
+}
 
-/** Bytes at an unaligned place of other memory. */
-const placed = (size: number, shift: number): Uint8Array => {
-  const memory = noise(size + 16, size + shift);
-  return memory.subarray(shift, shift + size);
-};
+/** Checks any views, over two sources of a kind: strided, sliced, in pieces. */
+async function forAnyView(
+  kind: Kind,
+  numRuns: number,
+  check: (view: TensorView, expected: Uint8Array, draw: Draw) => Promise<void>,
+): Promise<void> {
+  const property = fc.asyncProperty(fc.nat(), async (seed) => {
+    const draw = new Draw(seed);
+    // At an unaligned place of other memory.
+    const bytes = [1, 2].map((seed) =>
+      noise(ENOUGH_BYTES + 8, seed)
+        .subarray(draw.int(0, 7))
+        .subarray(0, ENOUGH_BYTES),
+    );
+    const before = bytes.map((own) => own.slice());
+    const view = drawView(
+      draw,
+      bytes.map((own) => testSource(own, kind)),
+    );
+    await check(
+      view,
+      packed(view, (source) => (source as TestSource).bytes),
+      draw,
+    );
+    assert.deepEqual(bytes, before);
+  });
+  await fc.assert(property, { seed: 44, numRuns, endOnFailure: true });
+}
 
 describe("readView", () => {
   for (const kind of KINDS) {
     it(`gives the elements of any view, from a source with ${kind}`, async () => {
-      const property = fc.asyncProperty(layout, async ({ view, size, unaligned }) => {
-        const bytes = placed(size, unaligned);
-        const before = bytes.slice();
-        const result = await readView({ ...view, source: countedSource(bytes, kind) });
-        assert.deepEqual(withoutPadding(result, view), packed(bytes, view));
-        assert.deepEqual(bytes, before);
+      await forAnyView(kind, 300, async (view, expected) => {
+        assert.deepEqual(withoutPadding(await readView(view), expected, view), expected);
       });
-      await fc.assert(property, { seed: 44, numRuns: 250 });
+    });
+
+    it(`fills memory with them, from a source with ${kind}`, async () => {
+      await forAnyView(kind, 150, async (view, expected, draw) => {
+        const memory = new Uint8Array(expected.length + 16).fill(0xa5);
+        const start = draw.int(0, 16);
+        const target = memory.subarray(start, start + expected.length);
+        await readViewInto(view, target);
+        assert.deepEqual(withoutPadding(target, expected, view), expected);
+        target.fill(0xa5);
+        assert.ok(memory.every((byte) => byte === 0xa5));
+      });
     });
 
     it(`gives them in chunks of any size, from a source with ${kind}`, async () => {
-      const property = fc.asyncProperty(
-        layout,
-        fc.integer({ min: 1, max: 40 }),
-        async ({ view, size }, room) => {
-          const bytes = placed(size, 0);
-          const result = await allChunks(
-            { ...view, source: countedSource(bytes, kind) },
-            new Uint8Array(room),
-          );
-          assert.deepEqual(withoutPadding(result, view), packed(bytes, view));
-        },
-      );
-      await fc.assert(property, { seed: 45, numRuns: 200 });
+      await forAnyView(kind, 150, async (view, expected, draw) => {
+        const result = await allChunks(view, new Uint8Array(draw.int(1, 60)));
+        assert.deepEqual(withoutPadding(result, expected, view), expected);
+      });
     });
   }
 
   it("gives memory where it lies, and nothing else's", async () => {
     const bytes = noise(64);
-    const source = countedSource(bytes, "view");
+    const source = testSource(bytes, "view");
     const view: StridedView = { source, dtype: "F32", shape: [2, 3], strides: [3, 1], bitOffset: 64 };
     const result = await readView(view);
     assert.equal(result.buffer, bytes.buffer);
@@ -148,15 +122,18 @@ describe("readView", () => {
   });
 
   it("reads what repeats once", async () => {
-    const source = countedSource(noise(4096), "read");
+    const source = testSource(noise(4096), "read");
     const view: StridedView = { source, dtype: "F32", shape: [500, 700], strides: [0, 0], bitOffset: 32 };
     const result = await readView(view);
-    assert.deepEqual(source.ranges, [[4, 4]]);
+    assert.deepEqual(
+      source.seen.map(({ offset, length }) => [offset, length]),
+      [[4, 4]],
+    );
     assert.deepEqual(result.subarray(1_399_996), result.subarray(0, 4));
   });
 
   it("does not loop for ever on a buffer without room", async () => {
-    const source = countedSource(noise(64), "read");
+    const source = testSource(noise(64), "read");
     for (const strides of [[1], [2]]) {
       const view: StridedView = { source, dtype: "U8", shape: [8], strides, bitOffset: 0 };
       const chunks = chunksOf(view, new Uint8Array(0));
@@ -164,24 +141,39 @@ describe("readView", () => {
     }
   });
 
+  it("fills memory of exactly the tensor's size", async () => {
+    const source = testSource(noise(64), "read");
+    for (const strides of [[1], [2]]) {
+      const view: StridedView = { source, dtype: "U8", shape: [8], strides, bitOffset: 0 };
+      for (const size of [0, 7, 9]) {
+        const text = new RegExp(`tensor of 8 bytes has ${size}`);
+        await assert.rejects(readViewInto(view, new Uint8Array(size)), raises("SIZE_MISMATCH", text));
+      }
+    }
+  });
+
   it("refuses what a source gives too little or too much of", async () => {
     for (const wrong of [6, 10, 0]) {
-      const source: ByteSource = { size: 64, name: "mine", read: async () => new Uint8Array(wrong) };
-      for (const strides of [[1], [2]]) {
-        const view: StridedView = {
-          source,
-          dtype: "U8",
-          shape: [strides[0] === 1 ? 8 : 4],
-          strides,
-          bitOffset: 128,
-        };
-        await assert.rejects(
-          readView(view),
-          raises("SHORT_READ", new RegExp(`mine gave ${wrong} bytes`), { at: 16 }),
-        );
-        const chunks = chunksOf(view, new Uint8Array(8));
-        await assert.rejects(chunks.next(), raises("SHORT_READ"));
-      }
+      const read = async (): Promise<Uint8Array> => new Uint8Array(wrong);
+      for (const source of [
+        { size: 64, name: "mine", read },
+        { size: 64, name: "mine", read, view: () => new Uint8Array(wrong) },
+      ] as ByteSource[])
+        for (const strides of [[1], [2]]) {
+          const view: StridedView = {
+            source,
+            dtype: "U8",
+            shape: [strides[0] === 1 ? 8 : 4],
+            strides,
+            bitOffset: 128,
+          };
+          await assert.rejects(
+            readView(view),
+            raises("SHORT_READ", new RegExp(`mine gave ${wrong} bytes`), { at: 16 }),
+          );
+          await assert.rejects(readViewInto(view, new Uint8Array(byteLength(view))), raises("SHORT_READ"));
+          await assert.rejects(chunksOf(view, new Uint8Array(8)).next(), raises("SHORT_READ"));
+        }
     }
   });
 });
@@ -214,7 +206,21 @@ function numbered(elements: number): NumberedSource {
   return source;
 }
 
-describe("large strided views", () => {
+/** Compares chunks with what each word must be. */
+async function checkWords(view: TensorView, expected: (number: number) => number): Promise<void> {
+  let number = 0;
+  for await (const chunk of chunksOf(view, new Uint8Array(3 << 20))) {
+    assert.ok(chunk.length <= 3 << 20);
+    const words = new Uint32Array(chunk.buffer, chunk.byteOffset, chunk.length / 4);
+    for (let i = 0; i < words.length; i++, number++) {
+      if (words[i] !== expected(number))
+        assert.fail(`element ${number} is ${words[i]}, not ${expected(number)}`);
+    }
+  }
+  assert.equal(number, byteLength(view) / 4);
+}
+
+describe("large views", () => {
   it("of 40 MB, transposed, come right in chunks, with a bounded number of reads", async () => {
     const [rows, columns] = [2000, 5000];
     const source = numbered(rows * columns);
@@ -225,20 +231,52 @@ describe("large strided views", () => {
       strides: [1, columns],
       bitOffset: 0,
     };
-    let number = 0;
-    let largest = 0;
-    for await (const chunk of chunksOf(view, new Uint8Array(3 << 20))) {
-      largest = Math.max(largest, chunk.length);
-      const words = new Uint32Array(chunk.buffer, chunk.byteOffset, chunk.length / 4);
-      for (let i = 0; i < words.length; i++, number++) {
-        const expected = (number % rows) * columns + Math.floor(number / rows);
-        if (words[i] !== expected) assert.fail(`element ${number} is ${words[i]}, not ${expected}`);
-      }
-    }
-    assert.equal(number, rows * columns);
-    assert.ok(largest <= 3 << 20);
+    await checkWords(view, (number) => (number % rows) * columns + Math.floor(number / rows));
     assert.ok(source.reads < 2 * rows, `${source.reads} reads`);
     assert.ok(source.bytes <= 2 * source.size, `${source.bytes} bytes read`);
+  });
+
+  it("of 40 MB, in pieces, come right in chunks", async () => {
+    const [rows, columns] = [4000, 5000];
+    const source = numbered(rows * columns);
+    const view: StridedView = {
+      source,
+      dtype: "U32",
+      shape: [rows, columns],
+      strides: [columns, 1],
+      bitOffset: 0,
+    };
+    const next = numbers(3);
+    const list = Array.from({ length: 2000 }, () => next() % rows);
+    await checkWords(
+      sliceView(view, [list]),
+      (number) => list[Math.floor(number / columns)]! * columns + (number % columns),
+    );
+    assert.ok(source.bytes <= 1.1 * 4 * list.length * columns, `${source.bytes} bytes read`);
+  });
+
+  it("of 40 MB, with elements of half a byte, come right in chunks", async () => {
+    // A row has an odd number of bytes and a half: only every second one begins on a whole byte.
+    const [rows, columns] = [5001, 16_387];
+    const bytes = noise(Math.ceil((rows * columns) / 2));
+    const source = testSource(bytes, "readInto sync");
+    const view: StridedView = {
+      source,
+      dtype: "F4",
+      shape: [rows, columns],
+      strides: [columns, 1],
+      bitOffset: 0,
+    };
+    const result = await allChunks(sliceView(view, [range(1), range(1)]), new Uint8Array(3 << 20));
+    assert.equal(result.length, Math.ceil(((rows - 1) * (columns - 1)) / 2));
+    for (let row = 0; row < rows - 1; row += 7) {
+      for (let column = 0; column < columns - 1; column += 11) {
+        const [from, to] = [(row + 1) * columns + column + 1, row * (columns - 1) + column];
+        const nibble = (all: Uint8Array, at: number): number => (all[at >> 1]! >> (4 * (at & 1))) & 15;
+        if (nibble(bytes, from) !== nibble(result, to)) assert.fail(`row ${row}, column ${column}`);
+      }
+    }
+    assert.ok(Math.max(...source.seen.map(({ length }) => length)) <= 4 << 20);
   });
 
   it("are read in spans of some megabytes, not at once", async () => {
@@ -316,6 +354,7 @@ describe("large strided views", () => {
 });
 
 describe("a signal", () => {
+  const memory = new Uint8Array(64 << 20);
   const layouts = { contiguous: [4096, 1], strided: [1, 4096] };
   for (const kind of KINDS) {
     for (const [name, strides] of Object.entries(layouts)) {
@@ -324,26 +363,26 @@ describe("a signal", () => {
       };
 
       it(`that was aborted stops the ${name} read of a source with ${kind} before it begins`, async () => {
-        const source = countedSource(new Uint8Array(64 << 20), kind);
+        const source = testSource(memory, kind);
         const signal = AbortSignal.abort(new Error("enough"));
         await assert.rejects(readView(viewOf(source), { signal }), /enough/);
         const chunks = chunksOf(viewOf(source), new Uint8Array(1000), { signal });
         await assert.rejects(chunks.next(), /enough/);
-        assert.deepEqual(source.ranges, []);
+        assert.deepEqual(source.seen, []);
       });
 
       it(`stops the ${name} chunks of a source with ${kind} between two reads`, async () => {
         const controller = new AbortController();
-        const source = countedSource(new Uint8Array(64 << 20), kind);
+        const source = testSource(memory, kind);
         source.onRead = () => {
-          if (source.ranges.length === 2) controller.abort(new Error("enough"));
+          if (source.seen.length === 2) controller.abort(new Error("enough"));
         };
         const read = async (): Promise<void> => {
           const options = { signal: controller.signal };
           for await (const chunk of chunksOf(viewOf(source), new Uint8Array(1 << 20), options)) chunk.fill(0);
         };
         await assert.rejects(read(), /enough/);
-        assert.ok(source.ranges.length <= 3, `${source.ranges.length} reads`);
+        assert.ok(source.seen.length <= 3, `${source.seen.length} reads`);
       });
     }
   }

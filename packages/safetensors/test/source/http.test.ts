@@ -97,7 +97,7 @@ describe("openUrl", () => {
     });
     assert.equal((seen as { cache?: string }).cache, "no-store");
     assert.equal(server.requests[0]!.headers.range, "bytes=0-999");
-    assert.equal(server.requests[0]!.headers["accept-encoding"], "identity");
+    assert.match(server.requests[0]!.headers["accept-encoding"] as string, /^identity(, identity)?$/);
   });
 
   it("serves many reads at once", async () => {
