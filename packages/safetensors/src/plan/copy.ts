@@ -17,13 +17,10 @@ export function copyTransfer(
   transfer: Transfer,
 ): void {
   const { axes, bits } = transfer;
-  if (bits < 8) {
-    const bytes = asBytes(transfer, fromBit, toBit);
-    if (bytes) return copyTransfer(from, fromBit, to, toBit, bytes);
-    return forEachRow(axes, fromBit, toBit, 1, bitMover(from, to, bits));
-  }
   const row = axes.at(-1);
-  const rowBytes = row && isInOrder({ bits, axes: [row] }) ? (row.size * bits) / 8 : 0;
+  const isRun = row !== undefined && isInOrder({ bits, axes: [row] });
+  if (bits < 8) return forEachRow(axes, fromBit, toBit, 1, (isRun ? runMover : bitMover)(from, to, bits));
+  const rowBytes = isRun ? (row.size * bits) / 8 : 0;
   if (rowBytes >= BLOCK_ROW_BYTES) return forEachRow(axes, fromBit, toBit, 8, blockMover(from, to, rowBytes));
   const size = Math.min(bits / 8, 4);
   const input = elementsOf(from, fromBit / 8, size);
@@ -48,16 +45,6 @@ function elementsOf(
   if (byteOffset % size !== 0 || at % size !== 0) return undefined;
   const TypedArray = size === 4 ? Uint32Array : size === 2 ? Uint16Array : Uint8Array;
   return new TypedArray(buffer as ArrayBuffer, byteOffset, Math.floor(length / size));
-}
-
-/** Elements below a byte as bytes, where whole bytes lie side by side on both sides. */
-function asBytes({ axes, bits }: Transfer, fromBit: number, toBit: number): Transfer | undefined {
-  const outer = axes.slice(0, -1);
-  const row = axes.at(-1);
-  const isWhole = row?.source === bits && row.target === bits && (row.size * bits) % 8 === 0;
-  const isAligned = outer.every(({ source, target }) => source % 8 === 0 && target % 8 === 0);
-  if (!isWhole || !isAligned || fromBit % 8 !== 0 || toBit % 8 !== 0) return undefined;
-  return { bits: 8, axes: [...outer, { size: (row.size * bits) / 8, source: 8, target: 8 }] };
 }
 
 function blockMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
@@ -90,21 +77,42 @@ function byteMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
   };
 }
 
-/** For elements below a byte; those beside them in the same byte stay as they are. */
+/** For elements below a byte. */
 function bitMover(from: Uint8Array, to: Uint8Array, bits: number): RowMover {
-  const mask = (1 << bits) - 1;
-  return (start, step, targetStart, targetStep, count) => {
-    for (let i = 0; i < count; i++) {
-      const at = start + i * step;
-      const targetAt = targetStart + i * targetStep;
-      const element = (pairAt(from, Math.floor(at / 8)) >> (at % 8)) & mask;
-      const place = Math.floor(targetAt / 8);
-      const shift = targetAt % 8;
-      const merged = (pairAt(to, place) & ~(mask << shift)) | (element << shift);
-      to[place] = merged;
-      if (shift + bits > 8) to[place + 1] = merged >> 8;
-    }
+  return (at, step, targetAt, targetStep, count) => {
+    for (let i = 0; i < count; i++) moveBits(from, at + i * step, to, targetAt + i * targetStep, bits);
   };
+}
+
+/** For elements below a byte that lie side by side on both sides, wherever their bytes begin. */
+function runMover(from: Uint8Array, to: Uint8Array, bits: number): RowMover {
+  return (at, _step, targetAt, _targetStep, count) => {
+    const end = at + count * bits;
+    const head = Math.min((8 - (targetAt % 8)) % 8, end - at);
+    moveBits(from, at, to, targetAt, head);
+    const start = Math.floor((at + head) / 8);
+    const shift = (at + head) % 8;
+    const place = Math.ceil(targetAt / 8);
+    const bytes = Math.floor((end - at - head) / 8);
+    if (shift === 0) to.set(from.subarray(start, start + bytes), place);
+    else
+      for (let i = 0; i < bytes; i++)
+        to[place + i] = (from[start + i]! | (from[start + i + 1]! << 8)) >> shift;
+    const done = head + bytes * 8;
+    moveBits(from, at + done, to, targetAt + done, end - at - done);
+  };
+}
+
+/** Moves up to eight bits; those beside them in the same byte stay as they are. */
+function moveBits(from: Uint8Array, at: number, to: Uint8Array, targetAt: number, count: number): void {
+  if (count === 0) return;
+  const mask = (1 << count) - 1;
+  const moved = (pairAt(from, Math.floor(at / 8)) >> (at % 8)) & mask;
+  const place = Math.floor(targetAt / 8);
+  const shift = targetAt % 8;
+  const merged = (pairAt(to, place) & ~(mask << shift)) | (moved << shift);
+  to[place] = merged;
+  if (shift + count > 8) to[place + 1] = merged >> 8;
 }
 
 /** Two bytes as a little-endian number. */

@@ -10,13 +10,17 @@ const COPY_COST = 0.1e-9;
 const REMOTE_OPERATION = 5e-3;
 
 /** Bytes that can be read for the price of one more read: a gap of up to so many is read and thrown away. */
-export function bridgeableGap({ cost = DEFAULT_COST }: ByteSource): number {
+export function bridgeableGap({ cost = DEFAULT_COST, view }: ByteSource): number {
+  // What is only shown costs nothing until it is used.
+  if (view) return Number.POSITIVE_INFINITY;
   // Where both cost nothing it does not matter.
   return cost.operation / cost.byte || 0;
 }
 
 /** Bytes that can be copied for the price of one more read: only so many are read together with others and copied. */
-export function copyableBytes({ cost = DEFAULT_COST }: ByteSource): number {
+export function copyableBytes({ cost = DEFAULT_COST, view }: ByteSource): number {
+  // What is only shown has to be copied anyway.
+  if (view) return Number.POSITIVE_INFINITY;
   return cost.operation / COPY_COST;
 }
 

@@ -1,4 +1,5 @@
 import { DTYPES, elementCount } from "../dtype/dtype.ts";
+import { SafetensorsError } from "../errors.ts";
 import type { ByteSource } from "../source/source.ts";
 import { piecesOf, type TensorView } from "../view/tiling.ts";
 import { byteLength, contiguousStrides } from "../view/view.ts";
@@ -6,6 +7,7 @@ import { Cutter } from "./cutter.ts";
 import { interleave } from "./interleave.ts";
 import { mergeIntoReads, type PlannedRead } from "./merge.ts";
 import { UnitList } from "./unit-list.ts";
+import { unitCount } from "./units.ts";
 
 /** Options of `planReads`. */
 export interface PlanOptions {
@@ -15,6 +17,9 @@ export interface PlanOptions {
 
 /** Large enough to make the cost of an operation small, small enough to stay in cache and to run side by side. */
 const DEFAULT_MAX_READ = 4 << 20;
+
+/** Places to read from in one plan, about 50 bytes of memory each: views that overlap make little data into any number. */
+export const MAX_UNITS: number = 2 ** 24;
 
 /** Buffers for reads come in whole pages, so that those of similar plans are alike and can be used again. */
 const PAGE = 4096;
@@ -125,7 +130,11 @@ export function needsBuffer({ units: { source }, inPlace }: PlannedRead): boolea
   return !source.view && !(inPlace && source.readInto);
 }
 
-/** Plans how to read tensors, each into packed memory of its own. Pure: nothing is read. */
+/**
+ * Plans how to read tensors, each into packed memory of its own. Pure: nothing is read.
+ *
+ * @throws `LIMIT_EXCEEDED` for more than `MAX_UNITS` places to read from; `SIZE_MISMATCH` for a tiling with holes
+ */
 export function planReads(
   views: readonly TensorView[],
   { maxRead = DEFAULT_MAX_READ }: PlanOptions = {},
@@ -133,21 +142,39 @@ export function planReads(
   const lists = new Map<ByteSource, UnitList>();
   const unitsOf = new Uint32Array(views.length);
   const cutter = new Cutter(maxRead);
+  let total = 0;
   for (const [tensor, view] of views.entries()) {
-    if (elementCount(view.shape) === 0) continue;
     const { bits } = DTYPES[view.dtype];
     const strides = contiguousStrides(view.shape);
+    let covered = 0;
     for (const piece of piecesOf(view)) {
-      const { source, shape, bitOffset } = piece.view;
-      if (shape.includes(0)) continue;
+      const count = elementCount(piece.view.shape);
+      if (count === 0) continue;
+      covered += count;
+      const { source, bitOffset } = piece.view;
       const list = lists.get(source) ?? new UnitList(source);
       lists.set(source, list);
-      const before = list.length;
       const target = piece.at.reduce((sum, index, axis) => sum + index * strides[axis]!, 0) * bits;
-      for (const group of cutter.cut(piece.view, strides, bits)) list.add(tensor, group, bitOffset, target);
-      unitsOf[tensor]! += list.length - before;
+      for (const group of cutter.cut(piece.view, strides, bits)) {
+        const units = unitCount(group);
+        total += units;
+        if (total > MAX_UNITS) throw tooManyUnits();
+        unitsOf[tensor]! += units;
+        list.add(tensor, group, bitOffset, target);
+      }
     }
+    if (covered !== elementCount(view.shape)) throw hasHoles(tensor, view.shape, covered);
   }
   for (const list of lists.values()) list.sort();
   return new ReadPlan(views, unitsOf, [...lists.values()], maxRead);
+}
+
+function tooManyUnits(): SafetensorsError {
+  const text = `the tensors lie in more than ${MAX_UNITS} places apart; read fewer of them, or parts, at once`;
+  return new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_UNITS" });
+}
+
+function hasHoles(tensor: number, shape: readonly number[], covered: number): SafetensorsError {
+  const text = `the pieces of tensor ${tensor}, of shape [${shape}], have ${covered} elements`;
+  return new SafetensorsError("SIZE_MISMATCH", text);
 }

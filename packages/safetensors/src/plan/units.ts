@@ -9,6 +9,11 @@ export interface UnitGroup {
   readonly target: number;
 }
 
+/** How many units a group has. */
+export function unitCount({ repeats }: UnitGroup): number {
+  return repeats.reduce((count, { size }) => count * size, 1);
+}
+
 /**
  * Cuts a transfer into units that are each read as one span: what lies between their elements costs less to read than
  * to skip, and the span fits into one read.

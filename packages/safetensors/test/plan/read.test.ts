@@ -179,6 +179,7 @@ describe("readView", () => {
 });
 
 interface NumberedSource extends ByteSource {
+  cost: ByteSource["cost"];
   readInto(offset: number, target: Uint8Array): void;
   reads: number;
   bytes: number;
@@ -188,6 +189,7 @@ interface NumberedSource extends ByteSource {
 function numbered(elements: number): NumberedSource {
   const source = {
     size: elements * 4,
+    cost: undefined as ByteSource["cost"],
     reads: 0,
     bytes: 0,
     async read(offset: number, length: number): Promise<Uint8Array> {
@@ -239,6 +241,8 @@ describe("large views", () => {
   it("of 40 MB, in pieces, come right in chunks", async () => {
     const [rows, columns] = [4000, 5000];
     const source = numbered(rows * columns);
+    // A gap of a kilobyte is worth a read.
+    source.cost = { operation: 1e-6, byte: 1e-9 };
     const view: StridedView = {
       source,
       dtype: "U32",
