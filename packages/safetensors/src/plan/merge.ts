@@ -30,11 +30,14 @@ export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<Pla
     const offset = units.firstByte(firstUnit);
     const isAlone = staysAlone(firstUnit);
     let end = units.endByte(firstUnit);
+    // Tensors that share bytes would else all come at once, however many they are.
+    let room = 2 * maxRead - (end - offset);
     endUnit = firstUnit + 1;
     for (; endUnit < units.length; endUnit++) {
       const merged = Math.max(end, units.endByte(endUnit));
       if (isAlone || units.firstByte(endUnit) - end > gap || merged - offset > maxRead) break;
-      if (staysAlone(endUnit)) break;
+      room -= units.endByte(endUnit) - units.firstByte(endUnit);
+      if (room < 0 || staysAlone(endUnit)) break;
       end = merged;
     }
     const inPlace = endUnit === firstUnit + 1 && units.isInPlace(firstUnit);

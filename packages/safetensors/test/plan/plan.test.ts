@@ -4,7 +4,8 @@ import type { PlannedRead } from "../../src/plan/merge.ts";
 import { type PlanOptions, planReads } from "../../src/plan/plan.ts";
 import type { ByteSource } from "../../src/source/source.ts";
 import type { TensorView } from "../../src/view/tiling.ts";
-import { numbers } from "../support.ts";
+import type { StridedView } from "../../src/view/view.ts";
+import { numbers, raises } from "../support.ts";
 
 type Cost = NonNullable<ByteSource["cost"]>;
 const cost = (gap: number): Cost => ({ operation: gap * 1e-9, byte: 1e-9 });
@@ -49,9 +50,19 @@ describe("the reads of a plan", () => {
     assert.equal(readsOf([bytesAt(nothing, 0, 10), bytesAt(nothing, 11, 10)]).length, 2);
   });
 
+  it("go over any gap of what is only shown", () => {
+    const source: ByteSource = { ...unread("a", { operation: 0, byte: 1 }), view: () => assert.fail() };
+    const views = [0, 2 ** 20, 2 ** 22].map((offset) => bytesAt(source, offset, 10));
+    assert.deepEqual(readsOf(views), [
+      ["a", 0, 2 ** 20 + 10, [0, 1], false],
+      ["a", 2 ** 22, 10, [2], true],
+    ]);
+  });
+
   it("are no longer than allowed", () => {
     const source = unread("a", cost(1e9));
     const views = Array.from({ length: 10 }, (_, i) => bytesAt(source, i * 30, 30));
+    assert.equal(readsOf(views, { maxRead: 300 }).length, 1);
     assert.deepEqual(
       readsOf(views, { maxRead: 100 }).map((read) => (read as number[]).slice(1, 3)),
       [
@@ -88,6 +99,16 @@ describe("the reads of a plan", () => {
     const source = unread("a");
     const views = [bytesAt(source, 0, 50), bytesAt(source, 20, 80), bytesAt(source, 0, 50)];
     assert.deepEqual(readsOf(views), [["a", 0, 100, [0, 2, 1], false]]);
+  });
+
+  it("do not begin too many tensors at once that share their bytes", () => {
+    for (const source of [unread("a"), { ...unread("b"), view: (): never => assert.fail() }]) {
+      const plan = planReads(
+        Array.from({ length: 100 }, () => bytesAt(source, 0, 900)),
+        { maxRead: 1000 },
+      );
+      assert.deepEqual([plan.summary.requests, plan.summary.peakMemory <= 1800 + 4096], [50, true]);
+    }
   });
 
   it("take sources in turn, in the order of the tensors", () => {
@@ -138,6 +159,35 @@ describe("the reads of a plan", () => {
     assert.ok(requests > 90_000 && peakMemory <= 2 * 6400 + 4096, `${requests} reads, ${peakMemory} bytes`);
     const lowest = Array.from(plan.reads(), ({ units, firstUnit }) => units.tensor(firstUnit));
     assert.ok(lowest.every((tensor, i) => i === 0 || tensor >= lowest[i - 1]!));
+  });
+});
+
+describe("a plan", () => {
+  it("refuses views that make too many places to read from out of little", () => {
+    // A hundred megabytes, read in 125 ** 4 places.
+    const axes = [1, 2, 3, 4];
+    const view: TensorView = {
+      source: unread("a"),
+      dtype: "U8",
+      shape: axes.map(() => 125),
+      strides: axes.map((axis) => 200_000 + axis),
+      bitOffset: 0,
+    };
+    assert.throws(
+      () => planReads([view]),
+      raises("LIMIT_EXCEEDED", /16777216 places/, { limit: "MAX_UNITS" }),
+    );
+  });
+
+  it("refuses pieces that do not cover the whole", () => {
+    const piece = {
+      at: [0, 0],
+      view: { ...bytesAt(unread("a"), 0, 6), shape: [2, 3], strides: [3, 1] } as StridedView,
+    };
+    for (const pieces of [[], [piece]]) {
+      const tiling: TensorView = { dtype: "U8", shape: [3, 3], pieces };
+      assert.throws(() => planReads([tiling]), raises("SIZE_MISMATCH", /tensor 0, of shape \[3,3\]/));
+    }
   });
 });
 
