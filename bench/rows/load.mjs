@@ -4,7 +4,7 @@ import { assertSame, compareRuns, interleave } from "../lib/interleave.mjs";
 import { touchMemory, warmFile } from "../lib/machine.mjs";
 
 /** Load every tensor; each is hashed, so that a reader that is lazy must read too. */
-export function loadRows({ python, size, runs = 5 }) {
+export function loadRows({ python, size, runs = 4 }) {
   console.error(`load: ${size} GB`);
   const path = dataFile(python, "model", size);
   const ours = (way) => () => runNode(["node/load.mjs", path, way]);
