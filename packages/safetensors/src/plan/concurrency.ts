@@ -1,8 +1,8 @@
 /** How many reads may be in flight. */
 export interface Concurrency {
   readonly limit: number;
-  /** Told of every read that has ended: its bytes, and the time in milliseconds. */
-  ended(bytes: number, now: number): void;
+  /** Told of every read that has ended, with its bytes. */
+  ended(bytes: number): void;
 }
 
 export function fixedConcurrency(limit: number): Concurrency {
@@ -27,16 +27,19 @@ export class TunedConcurrency implements Concurrency {
   #roundBytes = 0;
   #roundReads = 0;
   #roundStart: number;
+  readonly #clock: () => number;
 
-  /** @param now the time in milliseconds. */
-  constructor(now: number) {
-    this.#roundStart = now;
+  /** @param clock gives the time in milliseconds. */
+  constructor(clock: () => number = () => performance.now()) {
+    this.#clock = clock;
+    this.#roundStart = clock();
   }
 
-  ended(bytes: number, now: number): void {
+  ended(bytes: number): void {
     this.#roundBytes += bytes;
     this.#roundReads++;
     if (this.#roundReads < this.limit) return;
+    const now = this.#clock();
     this.#adjust(this.#roundBytes / Math.max(now - this.#roundStart, 0.001));
     this.#roundBytes = 0;
     this.#roundReads = 0;

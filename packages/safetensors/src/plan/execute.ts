@@ -68,6 +68,7 @@ class PlanRun {
   readonly #options: ExecuteOptions;
   readonly #pool: BufferPool;
   readonly #open: OpenTensors;
+  readonly #memoryOf = (tensor: number): Uint8Array => this.#open.memoryOf(tensor);
   readonly #concurrency: Concurrency;
   readonly #reads: Iterator<PlannedRead, void>;
   #next: PlannedRead | undefined;
@@ -183,9 +184,8 @@ class PlanRun {
       const tensor = read.units.tensor(read.firstUnit);
       throw explainFailure(error, read, this.#options.nameOf?.(tensor));
     };
-    const memoryOf = (tensor: number): Uint8Array => this.#open.memoryOf(tensor);
     try {
-      const wait = fetchRead(read, memoryOf, buffer, this.#stopper.signal);
+      const wait = fetchRead(read, this.#memoryOf, buffer, this.#stopper.signal);
       return wait ? wait.catch(explain) : wait;
     } catch (error) {
       explain(error);
@@ -201,7 +201,7 @@ class PlanRun {
       const bytes = this.#open.arrived(tensor);
       if (bytes) this.#deliver(tensor, bytes);
     }
-    this.#concurrency.ended(read.length, performance.now());
+    this.#concurrency.ended(read.length);
     this.#progress.bytes += read.length;
     this.#options.onProgress?.({
       ...this.#progress,
@@ -240,9 +240,7 @@ function defaultBudget({ summary }: ReadPlan): number {
 function concurrencyFor({ sources }: ReadPlan, { concurrency }: ExecuteOptions): Concurrency {
   // Whoever allows none would wait for ever.
   if (concurrency !== undefined) return fixedConcurrency(Math.max(concurrency || 1, 1));
-  return sources.some(isRemote)
-    ? new TunedConcurrency(performance.now())
-    : fixedConcurrency(LOCAL_CONCURRENCY);
+  return sources.some(isRemote) ? new TunedConcurrency() : fixedConcurrency(LOCAL_CONCURRENCY);
 }
 
 function tooSmall(budget: number, needed: number): SafetensorsError {

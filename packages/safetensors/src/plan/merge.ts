@@ -23,24 +23,24 @@ export interface PlannedRead {
 export function* mergeIntoReads(units: UnitList, maxRead: number): Generator<PlannedRead, void, undefined> {
   const gap = bridgeableGap(units.source);
   const copyable = copyableBytes(units.source);
-  const staysAlone = (place: number): boolean =>
-    units.isInPlace(place) && units.endByte(place) - units.firstByte(place) > copyable;
-
   for (let firstUnit = 0, endUnit = 0; firstUnit < units.length; firstUnit = endUnit) {
     const offset = units.firstByte(firstUnit);
-    const isAlone = staysAlone(firstUnit);
     let end = units.endByte(firstUnit);
+    const fitsInPlace = units.isInPlace(firstUnit);
+    const staysAlone = fitsInPlace && end - offset > copyable;
     // Tensors that share bytes would else all come at once, however many they are.
     let room = 2 * maxRead - (end - offset);
     endUnit = firstUnit + 1;
-    for (; endUnit < units.length; endUnit++) {
-      const merged = Math.max(end, units.endByte(endUnit));
-      if (isAlone || units.firstByte(endUnit) - end > gap || merged - offset > maxRead) break;
-      room -= units.endByte(endUnit) - units.firstByte(endUnit);
-      if (room < 0 || staysAlone(endUnit)) break;
+    for (; endUnit < units.length && !staysAlone; endUnit++) {
+      const nextStart = units.firstByte(endUnit);
+      const nextEnd = units.endByte(endUnit);
+      const merged = Math.max(end, nextEnd);
+      room -= nextEnd - nextStart;
+      if (nextStart - end > gap || merged - offset > maxRead || room < 0) break;
+      if (nextEnd - nextStart > copyable && units.isInPlace(endUnit)) break;
       end = merged;
     }
-    const inPlace = endUnit === firstUnit + 1 && units.isInPlace(firstUnit);
+    const inPlace = fitsInPlace && endUnit === firstUnit + 1;
     yield { units, firstUnit, endUnit, offset, length: end - offset, inPlace, begins: [] };
   }
 }

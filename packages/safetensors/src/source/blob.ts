@@ -8,6 +8,8 @@ export function fromBlob(blob: Blob): ByteSource {
   const source: ByteSource = {
     size: blob.size,
     name,
+    // Measured in Chromium: half a millisecond for each slice, a gigabyte a second.
+    cost: { operation: 0.5e-3, byte: 1e-9 },
     async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
       checkRange(source, offset, length);
       options?.signal?.throwIfAborted();
