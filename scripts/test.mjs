@@ -1,5 +1,6 @@
 // Runs every test, or those whose path contains an argument: npm test -- torch
 import { readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { prepare, ROOT, run } from "./prepare.mjs";
 
 const wanted = process.argv.slice(2);
@@ -12,4 +13,6 @@ const tests = ["packages/safetensors", "packages/cli"].flatMap((folder) =>
     .map((file) => `${folder}/dist/test/${file.replaceAll("\\", "/").replace(/\.ts$/, ".js")}`)
     .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word))),
 );
-run(process.execPath, ["--enable-source-maps", "--test", ...tests]);
+// Node leaves one processor idle by itself, which on two of them is half.
+const concurrency = `--test-concurrency=${availableParallelism()}`;
+run(process.execPath, ["--enable-source-maps", "--test", concurrency, ...tests]);
