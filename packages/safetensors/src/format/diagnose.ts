@@ -56,6 +56,7 @@ const UNPACK = "Unpack it and open the file inside.";
 const DOWNLOAD = "Download it again.";
 const PULL = "Run `git lfs pull` in the repository, or download the file itself.";
 const INDEX = "Open it by its path, with the files that it names beside it.";
+const RIGHT_FILE = "Check that it is the right file; servers also answer with text when they refuse one.";
 const SERVER =
   "Check the address, the access token and the model's terms: servers answer so when they refuse a file.";
 const WRONG_FILE = "Check that this is the file you meant.";
@@ -114,7 +115,7 @@ const TEXT: readonly Signature[] = [
   ["shard-index", /^\s*\{.*"weight_map"\s*:/s, "the index of a checkpoint in several files (JSON)", INDEX],
   ["json-error", /^\s*\{\s*"(?:error|message|detail)".*?:\s*"((?:[^"\\]|\\.)*)/is, 'a server\'s answer "%" (JSON)', SERVER],
   ["json", /^\s*[[{]/, "a JSON text", WRONG_FILE],
-  ["text", /(\S[^\r\n]{0,79})/u, 'a text that begins "%"', SERVER],
+  ["text", /(\S[^\r\n]{0,79})/u, 'a text that begins "%"', RIGHT_FILE],
 ];
 
 /** Only so many bytes are looked at. */
