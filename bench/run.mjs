@@ -17,7 +17,7 @@ const GROUPS = { open: openRows, load: loadRows, convert: convertRows, small: sm
 const USAGE = `npm run bench -- [options]
   --only GROUPS   some of ${Object.keys(GROUPS).join(",")} (default: all but large)
   --large         also convert 4 GB, for its memory
-  --runs N        measured runs of each side (default: 10 for open, 4 for load, else 5)
+  --runs N        measured runs of each side (default: 10 for open, 2 for large, else 4)
   --size GB       size of the large checkpoint (default: 1)
   --json          print everything measured as JSON instead of the table
   --clean         delete the files made for measuring, and stop`;

@@ -3,7 +3,7 @@ import { dataFile } from "../lib/data.mjs";
 import { compareRuns, median } from "../lib/interleave.mjs";
 
 /** Convert a checkpoint of large contiguous tensors; the limit of it is to copy the file. */
-export function convertRows({ python, size, runs = 5 }) {
+export function convertRows({ python, size, runs = 4 }) {
   console.error(`convert: ${size} GB`);
   const source = dataFile(python, "model-bin", size);
   const measured = measureConversion(python, source, size * 1e9, runs);

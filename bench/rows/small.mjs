@@ -5,7 +5,7 @@ import { conversionRows } from "./convert.mjs";
 const TENSORS = 20_000;
 
 /** Convert many small tensors: the cost of a tensor, not of a byte. */
-export function smallRows({ python, runs = 5 }) {
+export function smallRows({ python, runs = 4 }) {
   console.error(`small: ${TENSORS} tensors`);
   const source = dataFile(python, "small-bin", TENSORS);
   const measured = measureConversion(python, source, 20e6, runs);

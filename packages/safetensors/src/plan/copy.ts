@@ -88,7 +88,8 @@ function bitMover(from: Uint8Array, to: Uint8Array, bits: number): RowMover {
 function runMover(from: Uint8Array, to: Uint8Array, bits: number): RowMover {
   return (at, _step, targetAt, _targetStep, count) => {
     const end = at + count * bits;
-    const head = Math.min((8 - (targetAt % 8)) % 8, end - at);
+    // A run has more than one element, so at least eight bits.
+    const head = (8 - (targetAt % 8)) % 8;
     moveBits(from, at, to, targetAt, head);
     const start = Math.floor((at + head) / 8);
     const shift = (at + head) % 8;

@@ -27,10 +27,20 @@ describe("a buffer pool", () => {
     const [old, young] = [pool.take(30), pool.take(40)];
     pool.give(old);
     pool.give(young);
-    pool.reserve(60);
+    pool.reserve(31);
+    assert.deepEqual([pool.used, pool.kept], [31, 40]);
+    pool.reserve(29);
     assert.deepEqual([pool.used, pool.kept], [60, 40]);
     pool.reserve(1);
     assert.deepEqual([pool.used, pool.kept], [61, 0]);
+
+    const other = new BufferPool(100);
+    const [first, second] = [other.take(30), other.take(40)];
+    other.give(first);
+    other.give(second);
+    other.give(other.take(30));
+    other.reserve(61);
+    assert.deepEqual([other.used, other.kept], [61, 30]);
   });
 
   it("says what fits", () => {

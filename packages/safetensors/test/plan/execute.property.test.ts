@@ -101,7 +101,7 @@ async function forEachScenario(
 
 describe("executePlan, for any tensors, sources, costs and read sizes,", { timeout: 60_000 }, () => {
   it("delivers every element, reads what the plan says, and keeps to the budget", async () => {
-    await forEachScenario(500, async (draw, scenario) => {
+    await forEachScenario(300, async (draw, scenario) => {
       const { sources, plan, expected, views } = scenario;
       const { peakMemory, usefulBytes } = plan.summary;
       const pool = new BufferPool(peakMemory + (draw.flip() ? 0 : draw.int(0, 2 * peakMemory)));
@@ -168,7 +168,7 @@ describe("executePlan, for any tensors, sources, costs and read sizes,", { timeo
   });
 
   it("fills the memory it is given, and changes nothing else", async () => {
-    await forEachScenario(600, async (draw, scenario) => {
+    await forEachScenario(300, async (draw, scenario) => {
       const { plan, expected, views, sources } = scenario;
       const before = sources.map(({ bytes }) => bytes.slice());
       const memory = views.map((view) => new Uint8Array(byteLength(view) + 24).fill(0xa5));
@@ -214,7 +214,7 @@ describe("executePlan, for any tensors, sources, costs and read sizes,", { timeo
   });
 
   it("fails with the name of a tensor when one read fails, and leaves nothing running", async () => {
-    await forEachScenario(500, async (draw, scenario) => {
+    await forEachScenario(300, async (draw, scenario) => {
       const { plan, views } = scenario;
       const reads = [...plan.reads()];
       if (reads.length === 0) return;

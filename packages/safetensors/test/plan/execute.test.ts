@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { SafetensorsError } from "../../src/errors.ts";
 import { BufferPool } from "../../src/plan/buffer-pool.ts";
 import { type DeliveredTensor, executePlan, type Progress } from "../../src/plan/execute.ts";
 import { planReads, type ReadPlan } from "../../src/plan/plan.ts";
 import type { ByteSource } from "../../src/source/source.ts";
-import type { TensorView } from "../../src/view/tiling.ts";
+import type { Piece, TensorView } from "../../src/view/tiling.ts";
 import { noise, raises } from "../support.ts";
 import { KINDS, type TestSource, testSource } from "./sources.ts";
 
@@ -117,6 +118,51 @@ describe("the memory of delivered tensors", () => {
     }
     const failing = { targetOf: (): never => assert.fail("no memory"), nameOf: () => "w" };
     await assert.rejects(all(executePlan(planOf(source, 3), failing)), /^AssertionError.*no memory/);
+  });
+});
+
+describe("delivered tensors", () => {
+  it("come in the order in which they are complete", async () => {
+    const source = sourceOf(20, "readInto sync");
+    // All are in one read.
+    const order = [...(await all(executePlan(planReads(tensors(source, 20))))).keys()];
+    assert.deepEqual(order, [...order.keys()]);
+  });
+
+  it("are right where a read of whole pages begins anywhere", async () => {
+    const bytes = noise(10_000);
+    for (let start = 0; start < 8; start++) {
+      for (const kind of KINDS) {
+        const source = testSource(bytes, kind);
+        const view = {
+          source,
+          dtype: "U8",
+          shape: [2048],
+          strides: [2],
+          bitOffset: (start + 1) * 8,
+        } as const;
+        const last = { ...view, shape: [1], bitOffset: (start + 4096) * 8 };
+        const first = { ...view, shape: [1], bitOffset: start * 8 };
+        const found = await all(executePlan(planReads([first, view, last])));
+        const every = (from: number, count: number): number[] =>
+          Array.from({ length: count }, (_, i) => bytes[from + 2 * i]!);
+        assert.deepEqual([...found.get(1)!], every(start + 1, 2048));
+        assert.deepEqual([...found.get(2)!], every(start + 4096, 1));
+      }
+    }
+  });
+
+  it("are right where small elements are whole bytes in the source, but not in the tensor", async () => {
+    const bytes = Uint8Array.of(0x21, 0x43, 0x65, 0x87);
+    for (const kind of KINDS) {
+      const source = testSource(bytes, kind, { cost });
+      const piece = (at: number, shape: number[], bitOffset: number): Piece => {
+        return { at: [at], view: { source, dtype: "F4", shape, strides: [1], bitOffset } };
+      };
+      const pieces = [piece(0, [1], 28), piece(1, [2], 0), piece(3, [2], 16)];
+      const found = await all(executePlan(planReads([{ dtype: "F4", shape: [5], pieces }])));
+      assert.deepEqual([...found.get(0)!], [0x18, 0x52, 0x06]);
+    }
   });
 });
 
@@ -321,6 +367,29 @@ describe("a failure", () => {
     }
   });
 
+  it("that has the name of a tensor already keeps it", async () => {
+    const error = new SafetensorsError("IO", "no", { tensor: "other" });
+    const source = { size: 5000, read: async () => Promise.reject(error) };
+    await assert.rejects(
+      all(executePlan(planOf(source, 1), { nameOf: () => "w" })),
+      (found) => found === error,
+    );
+  });
+
+  it("is the last that is told, though other reads end later", async () => {
+    const source = testSource(noise(4 * SIZE), "readInto async", { cost, heedsSignal: false });
+    source.delay = (number) => (number === 1 ? 2 : number * 10);
+    source.onEnd = (_, number) => {
+      if (number === 1) throw new Error("no");
+    };
+    let told = 0;
+    const onProgress = (): void => {
+      told++;
+    };
+    await assert.rejects(all(executePlan(planOf(source, 4), { onProgress })), /no/);
+    assert.deepEqual([told, source.pending], [1, 0]);
+  });
+
   it("ends the other reads at once", async () => {
     const source = sourceOf(8);
     source.delay = (number) => (number === 1 ? 1 : 1000);
@@ -378,10 +447,12 @@ describe("a signal", () => {
     let listeners = 0;
     const { addEventListener, removeEventListener } = signal;
     signal.addEventListener = (...parts: Parameters<typeof addEventListener>) => {
+      assert.equal(parts[0], "abort");
       listeners++;
       addEventListener.apply(signal, parts);
     };
     signal.removeEventListener = (...parts: Parameters<typeof removeEventListener>) => {
+      assert.equal(parts[0], "abort");
       listeners--;
       removeEventListener.apply(signal, parts);
     };

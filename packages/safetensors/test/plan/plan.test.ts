@@ -101,6 +101,53 @@ describe("the reads of a plan", () => {
     assert.deepEqual(readsOf(views), [["a", 0, 100, [0, 2, 1], false]]);
   });
 
+  it("take sources in turn from the beginning", () => {
+    const [a, b] = [unread("a", cost(0)), unread("b", cost(0))];
+    const views = [bytesAt(a, 500, 10), bytesAt(b, 0, 10), bytesAt(a, 0, 10)];
+    const order = Array.from(planReads(views).reads(), ({ units, firstUnit }) => units.tensor(firstUnit));
+    assert.deepEqual(order, [1, 2, 0]);
+  });
+
+  it("are cut for each layout, source and whole", () => {
+    const [near, far] = [unread("near", cost(10)), unread("far", cost(100))];
+    const view = { dtype: "U8", shape: [2, 10], strides: [60, 1], bitOffset: 0 } as const;
+    const other = (change: Partial<StridedView>): TensorView => {
+      return { source: near, ...view, bitOffset: 8000, ...change };
+    };
+    const all = (of: TensorView): number[][] =>
+      Array.from(planReads([{ source: near, ...view }, of]).reads(), ({ units, firstUnit, length }) => [
+        units.tensor(firstUnit),
+        length,
+        units.targetAt(firstUnit) / 8,
+      ]).filter(([tensor]) => tensor === 1);
+    assert.deepEqual(all(other({})), [
+      [1, 10, 0],
+      [1, 10, 10],
+    ]);
+    assert.deepEqual(all(other({ source: far })), [[1, 70, 0]]);
+    assert.deepEqual(all(other({ strides: [70, 1] })), [
+      [1, 10, 0],
+      [1, 10, 10],
+    ]);
+    assert.deepEqual(all(other({ strides: [15, 1] })), [[1, 25, 0]]);
+    assert.deepEqual(all(other({ shape: [2, 12] })), [
+      [1, 12, 0],
+      [1, 12, 12],
+    ]);
+    assert.deepEqual(all(other({ dtype: "F4" })), [
+      [1, 5, 0],
+      [1, 5, 5],
+    ]);
+    const right = { at: [0, 10], view: other({ bitOffset: 16_000 }) as StridedView };
+    const left = { at: [0, 0], view: other({}) as StridedView };
+    assert.deepEqual(all({ dtype: "U8", shape: [2, 20], pieces: [left, right] }), [
+      [1, 10, 0],
+      [1, 10, 20],
+      [1, 10, 10],
+      [1, 10, 30],
+    ]);
+  });
+
   it("do not begin too many tensors at once that share their bytes", () => {
     for (const source of [unread("a"), { ...unread("b"), view: (): never => assert.fail() }]) {
       const plan = planReads(

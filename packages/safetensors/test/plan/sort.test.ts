@@ -24,9 +24,9 @@ describe("sortedOrder", () => {
       assert.deepEqual([...sortedOrder(Float64Array.from(keys))], expected(keys));
   });
 
-  it("sorts a million keys without order", (test) => {
+  it("sorts 300,000 keys without order", (test) => {
     const next = numbers(5);
-    const keys = Float64Array.from({ length: 1_000_000 }, next);
+    const keys = Float64Array.from({ length: 300_000 }, next);
     const start = performance.now();
     const order = sortedOrder(keys);
     test.diagnostic(`${Math.round(performance.now() - start)} ms`);
