@@ -28,7 +28,7 @@ export interface SaveOptions extends HeaderOptions, ReadOptions {
 }
 
 /**
- * Writes a safetensors file into a sink and commits it. Memory stays at one buffer of 4 MiB (36 MiB more for tensors
+ * Writes a safetensors file into a sink and commits it. Memory stays at one buffer of 4 MiB (52 MiB more for tensors
  * that are strided in their source). Any error aborts the sink.
  */
 export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions = {}): Promise<void> {
