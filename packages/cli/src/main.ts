@@ -1,11 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import picocolors from "picocolors";
-import { addCheck } from "./commands/check.ts";
-import { addConvert } from "./commands/convert.ts";
-import { addInspect } from "./commands/inspect.ts";
-import { addShow } from "./commands/show.ts";
-import { addStats } from "./commands/stats.ts";
 import { EXIT, fail } from "./output/failure.ts";
 import { ignoreClosedPipes } from "./output/terminal.ts";
 import { printableLines } from "./output/text.ts";
@@ -20,9 +15,24 @@ Examples:
 Exit codes: 0 done or valid, 1 invalid or dangerous input, 2 it could not be done, or wrong usage.
 Run \`safetensors <command> --help\` for the options, examples and exit codes of a command.`;
 
+/** The commands, in the order of the help. */
+const COMMANDS: ReadonlyMap<string, () => Promise<(program: Command) => void>> = new Map([
+  ["inspect", async () => (await import("./commands/inspect.ts")).addInspect],
+  ["check", async () => (await import("./commands/check.ts")).addCheck],
+  ["convert", async () => (await import("./commands/convert.ts")).addConvert],
+  ["show", async () => (await import("./commands/show.ts")).addShow],
+  ["stats", async () => (await import("./commands/stats.ts")).addStats],
+]);
+
+/** Only the command that is named is loaded, so that it starts sooner. */
+async function addCommands(program: Command, named: string | undefined): Promise<void> {
+  const command = COMMANDS.get(named ?? "");
+  for (const load of command ? [command] : COMMANDS.values()) (await load())(program);
+}
+
 function createProgram(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const program = new Command("safetensors")
+  return new Command("safetensors")
     .description(
       "Look into model weights, check them, and convert PyTorch files. No code found in a file is ever run.",
     )
@@ -34,17 +44,13 @@ function createProgram(): Command {
     .configureHelp({ styleTitle: picocolors.createColors(true).bold })
     .configureOutput({ outputError: (text, write) => write(printableLines(text)) })
     .exitOverride();
-  addInspect(program);
-  addCheck(program);
-  addConvert(program);
-  addShow(program);
-  addStats(program);
-  return program;
 }
 
 ignoreClosedPipes();
 try {
-  await createProgram().parseAsync();
+  const program = createProgram();
+  await addCommands(program, process.argv[2]);
+  await program.parseAsync();
 } catch (error) {
   // Commander has printed its own: help and the version with code 0, wrong usage with another.
   const isUsage = error instanceof CommanderError;

@@ -13,7 +13,8 @@ export function formatParameters(count: number): string {
 
 /** A whole number, its thousands apart: `137,022,720`. */
 export function formatCount(count: number): string {
-  return count.toLocaleString("en-US");
+  // `toLocaleString` would load tables of locales, which takes as long as a small conversion.
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** A share of a whole: `90.8 %`. */

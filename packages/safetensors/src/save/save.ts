@@ -6,7 +6,13 @@ import type { Sink } from "./sink.ts";
 import { type Chunks, SafetensorsWriter } from "./writer.ts";
 
 /** Bytes moved at once. A buffer of this size stays in the processor's cache, which fresh memory does not. */
-const BUFFER_BYTES = 4 << 20;
+const BUFFER_BYTES = 1 << 20;
+
+/**
+ * Large memory comes from the system 16 bytes after the begin of a page. There, AMD's Zen 3 copies from the kernel at a
+ * third of its speed, so the buffer begins later.
+ */
+const BUFFER_START = 64;
 
 /** A tensor in memory: packed little-endian elements in row-major order. */
 export interface TensorData extends TensorSpec {
@@ -28,7 +34,7 @@ export interface SaveOptions extends HeaderOptions, ReadOptions {
 }
 
 /**
- * Writes a safetensors file into a sink and commits it. Memory stays at one buffer of 4 MiB (52 MiB more for tensors
+ * Writes a safetensors file into a sink and commits it. Memory stays at one buffer of 1 MiB (52 MiB more for tensors
  * that are strided in their source). Any error aborts the sink.
  */
 export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions = {}): Promise<void> {
@@ -37,7 +43,7 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
     const writer = await SafetensorsWriter.begin(sink, entries, options);
     const tensors = new Map(entries);
     const total = writer.tensors.at(-1)?.dataOffsets[1] ?? 0;
-    const buffer = new Uint8Array(Math.min(BUFFER_BYTES, total));
+    const buffer = new Uint8Array(BUFFER_START + Math.min(BUFFER_BYTES, total)).subarray(BUFFER_START);
     for (const { name, dataOffsets } of writer.tensors) {
       const chunks = chunksOfInput(name, tensors.get(name)!, buffer, options);
       await writer.write(name, counted(chunks, dataOffsets[0], total, options));
