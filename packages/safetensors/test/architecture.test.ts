@@ -12,7 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["plan"],
   ["checkpoint"],
   ["torch", "numpy", "gguf", "save", "parallel", "quant"],
-  ["node", "webgpu", "tfjs", "onnxruntime", "opfs", "hub"],
+  ["node", "webgpu", "tfjs", "onnxruntime", "opfs", "hub", "s3", "workers"],
   ["index.ts"],
 ];
 

@@ -116,6 +116,8 @@ export class HttpRequester {
       attempt.alive();
       return response;
     } catch (error) {
+      // A caller's `fetch` may know what is wrong; trying again would not help.
+      if (error instanceof SafetensorsError) throw error;
       throw attempt.interrupted("cannot be reached", error);
     }
   }
