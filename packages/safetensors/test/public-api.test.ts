@@ -7,13 +7,18 @@ import { manifest, PACKAGE, sources } from "./sources.ts";
 /** What each subpath exports. Whoever changes this changes what others build on. */
 const API: Readonly<Record<string, string>> = {
   ".": `
-    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle contiguousStrides elementCount fromBlob fromBytes
-    isContiguous isDtype joinShards open openSafetensors openUrl parseIndex parseShardIndex piecesOf range readHeader
-    type:ByteSource type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:ErrorCode
-    type:ErrorDetails type:FormatReader type:IndexItem type:LoadedTensor type:OpenInput type:OpenOptions type:Piece
-    type:PlanSummary type:Progress type:Range type:ReadMode type:ReadOptions type:ReadTensorsOptions
-    type:SafetensorsOptions type:ShardIndex type:SourceSummary type:StridedView type:TensorChoice type:TensorIndex
-    type:TensorInfo type:TensorView type:Tiling type:UrlOptions`,
+    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle blobStore cached contiguousStrides
+    elementCount fromBlob fromBytes isContiguous isDtype joinShards locateFiles observed open openSafetensors
+    openStore openStoreFiles openUrl parseIndex parseShardIndex piecesOf range readHeader reshape retrying
+    selectTensors transpose urlPlace wholeFile
+    type:ByteSource type:CacheOptions type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo
+    type:DtypeKind type:ErrorCode type:ErrorDetails type:FileChoice type:FileStore type:FormatReader
+    type:IndexItem type:LoadOptions type:LoadedTensor type:LocateOptions type:LocatedFiles type:NameChoice
+    type:OpenInput type:OpenOptions type:OpenedFile type:OpenedFiles type:Piece type:PlanSummary type:Progress
+    type:Range type:ReadMode type:ReadOptions type:ReadTensorsOptions type:RetryOptions type:RetryingOptions
+    type:SafetensorsOptions type:ShardIndex type:SourceSummary type:StoreOptions type:StorePlace
+    type:StridedView type:TensorChoice type:TensorIndex type:TensorInfo type:TensorView type:Tiling type:Traffic
+    type:UrlOptions type:WeightsFormat type:WholeFileOptions`,
   "./dtype": `
     DTYPES DTYPE_ORDER decodeElement isDtype toFloat32
     type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind`,
@@ -29,10 +34,21 @@ const API: Readonly<Record<string, string>> = {
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader
     type:AliasGroups type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
     type:TorchReport`,
+  "./workers": `
+    openPool
+    type:PoolGetOptions type:PoolInput type:PoolOptions type:PoolReadOptions type:PoolTensor type:PoolTensorInfo
+    type:TensorForm type:WorkerPool`,
+  "./hub": `
+    endpointFromEnvironment hubPlace hubStore openHub parseHubAddress tokenFromEnvironment
+    type:Environment type:HubAddress type:HubOptions type:HubRepoType`,
+  "./s3": `
+    credentialsFromEnvironment openS3 s3Place s3Store
+    type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath fileSink locateCheckpoint openFile openMapped openPath openWeights saveFile
-    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions type:FileSink
-    type:PathOptions type:WeightsFormat`,
+    FileSource convertPath fileSink folderStore hugePages locateCheckpoint openFile openMapped openPath
+    openWeights pathPlace readHubToken saveFile
+    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions
+    type:FileSink type:FolderOptions type:PathOptions`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

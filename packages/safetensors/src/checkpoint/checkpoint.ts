@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import type { PlanSummary } from "../plan/plan.ts";
 import type { TensorView } from "../view/tiling.ts";
+import type { LoadOptions } from "./load.ts";
 import type { LoadedTensor, ReadTensorsOptions, TensorChoice } from "./read-tensors.ts";
 import { TensorHandle } from "./tensor.ts";
 
@@ -80,8 +81,20 @@ export class Checkpoint implements AsyncDisposable {
     yield* readTensors(this, options);
   }
 
+  /**
+   * Reads tensors, or parts of them, into memory of their own, all at once: few large pieces of memory, in which each
+   * tensor begins at a multiple of 64 bytes. It holds everything, so for large checkpoints see `read`.
+   *
+   * @returns the tensors by name, in the order of their data
+   * @throws what `read` throws
+   */
+  async load(options: LoadOptions = {}): Promise<Map<string, LoadedTensor>> {
+    const { loadTensors } = await import("./load.ts");
+    return loadTensors(this, options);
+  }
+
   /** What `read` would do with the same choice of tensors: bytes and requests, for each source. Nothing is read. */
-  async plan(choice: TensorChoice = {}): Promise<PlanSummary> {
+  async plan(choice: TensorChoice & Pick<ReadTensorsOptions, "budget"> = {}): Promise<PlanSummary> {
     const { planTensors } = await import("./read-tensors.ts");
     return planTensors(this, choice);
   }

@@ -1,16 +1,17 @@
 import { type Dtype, type DtypeArrays, elementCount } from "../dtype/dtype.ts";
 import { asTypedArray } from "../dtype/typed-array.ts";
 import type { Progress } from "../plan/execute.ts";
-import type { PlanSummary } from "../plan/plan.ts";
+import type { PlanSummary, ReadPlan } from "../plan/plan.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { IndexItem } from "../view/index-items.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { chooseNames, type NameChoice } from "./select.ts";
 import type { TensorHandle } from "./tensor.ts";
 
 /** Which tensors, and which part of each. */
 export interface TensorChoice {
-  /** Names to read, a pattern that they match, or a test; all tensors without it. */
-  readonly names?: Iterable<string> | RegExp | ((name: string) => boolean) | undefined;
+  /** The names to read; all tensors without it. */
+  readonly names?: NameChoice | undefined;
   /** Indexes by name: of these tensors only that part is read. */
   readonly slices?: ReadonlyMap<string, readonly IndexItem[]> | undefined;
 }
@@ -26,6 +27,13 @@ export interface ReadTensorsOptions extends TensorChoice, ReadOptions {
    * for each tensor costs several times the copy into it.
    */
   readonly borrowed?: boolean | undefined;
+  /** The caller's memory for a tensor's bytes, of exactly their size, instead of new memory. It is not counted. */
+  readonly into?: ((tensor: TensorHandle) => Uint8Array) | undefined;
+  /**
+   * `file`, unless said otherwise: tensors come in the order of their data, which needs the fewest reads. `given`: in the
+   * order in which `names` lists them, one after another.
+   */
+  readonly order?: "file" | "given" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -60,48 +68,81 @@ export class LoadedTensor<D extends Dtype = Dtype> {
 const MAX_READ = 4 << 20;
 const READ_SHARE = 8;
 
-/** Reads tensors in the order of their data, each handed out when it is complete. See `Checkpoint.read`. */
+/** Reads tensors, each handed out when it is complete. See `Checkpoint.read`. */
 export async function* readTensors(
   checkpoint: Checkpoint,
   options: ReadTensorsOptions,
 ): AsyncGenerator<LoadedTensor, void, undefined> {
-  const { planReads } = await import("../plan/plan.ts");
+  const chosen = chooseTensors(checkpoint, options);
+  if (options.order === "given") yield* readInGivenOrder(chosen, options);
+  else yield* readHandles(chosen, options);
+}
+
+/** Reads these tensors in the order of their data. */
+export async function* readHandles(
+  handles: readonly TensorHandle[],
+  options: ReadTensorsOptions,
+): AsyncGenerator<LoadedTensor, void, undefined> {
   const { executePlan } = await import("../plan/execute.ts");
-  const handles = chooseTensors(checkpoint, options);
-  const plan = planReads(
-    handles.map(({ view }) => view),
-    { maxRead: Math.min(MAX_READ, (options.budget ?? Number.POSITIVE_INFINITY) / READ_SHARE) },
-  );
-  const nameOf = (tensor: number): string => handles[tensor]!.name;
-  for await (const { tensor, bytes } of executePlan(plan, { ...options, nameOf })) {
+  const { into } = options;
+  const plan = await planHandles(handles, options.budget);
+  const run = executePlan(plan, {
+    ...options,
+    nameOf: (tensor) => handles[tensor]!.name,
+    targetOf: into && ((tensor) => into(handles[tensor]!)),
+  });
+  for await (const { tensor, bytes } of run) {
     const { name, dtype, shape } = handles[tensor]!;
     yield new LoadedTensor(name, dtype, shape, bytes);
   }
 }
 
-/** What reading these tensors will do: bytes, requests, by source. Nothing is read. */
-export async function planTensors(checkpoint: Checkpoint, choice: TensorChoice): Promise<PlanSummary> {
-  const { planReads } = await import("../plan/plan.ts");
-  return planReads(
-    chooseTensors(checkpoint, choice).map(({ view }) => view),
-    { maxRead: MAX_READ },
-  ).summary;
+async function* readInGivenOrder(
+  handles: readonly TensorHandle[],
+  options: ReadTensorsOptions,
+): AsyncGenerator<LoadedTensor, void, undefined> {
+  const { onProgress } = options;
+  const plans = await Promise.all(handles.map((handle) => planHandles([handle], options.budget)));
+  const totalBytes = plans.reduce((sum, { summary }) => sum + summary.bytesRead, 0);
+  let before = 0;
+  for (const [tensors, handle] of handles.entries()) {
+    const ofAll = ({ bytes, tensors: done }: Progress): void =>
+      onProgress?.({
+        bytes: before + bytes,
+        totalBytes,
+        tensors: tensors + done,
+        totalTensors: handles.length,
+      });
+    yield* readHandles([handle], { ...options, onProgress: onProgress && ofAll });
+    before += plans[tensors]!.summary.bytesRead;
+  }
 }
 
-function chooseTensors(checkpoint: Checkpoint, { names, slices }: TensorChoice): TensorHandle[] {
-  return [...namesToRead(checkpoint, names)].map((name) => {
+/** What reading these tensors will do: bytes, requests, by source. Nothing is read. */
+export async function planTensors(
+  checkpoint: Checkpoint,
+  { budget, ...choice }: TensorChoice & { readonly budget?: number | undefined },
+): Promise<PlanSummary> {
+  return (await planHandles(chooseTensors(checkpoint, choice), budget)).summary;
+}
+
+async function planHandles(
+  handles: readonly TensorHandle[],
+  budget = Number.POSITIVE_INFINITY,
+): Promise<ReadPlan> {
+  const { planReads } = await import("../plan/plan.ts");
+  const views = handles.map(({ view }) => view);
+  return planReads(views, { maxRead: Math.min(MAX_READ, budget / READ_SHARE) });
+}
+
+/** The tensors, or parts of them, in the order of the data, or as `names` lists them if `order` says so. */
+export function chooseTensors(
+  checkpoint: Checkpoint,
+  { names, slices, order }: TensorChoice & Pick<ReadTensorsOptions, "order">,
+): TensorHandle[] {
+  return [...chooseNames(checkpoint, names, order)].map((name) => {
     const tensor = checkpoint.get(name);
     const items = slices?.get(name);
     return items ? tensor.slice(...items) : tensor;
   });
-}
-
-/** In the order of the data; names that are not there are an error, which `get` throws. */
-function namesToRead(checkpoint: Checkpoint, names: TensorChoice["names"]): Iterable<string> {
-  if (names === undefined) return checkpoint.keys();
-  if (names instanceof RegExp) return [...checkpoint.keys()].filter((name) => name.search(names) >= 0);
-  if (typeof names === "function") return [...checkpoint.keys()].filter(names);
-  const wanted = new Set(names);
-  for (const name of wanted) checkpoint.get(name);
-  return [...checkpoint.keys()].filter((name) => wanted.has(name));
 }

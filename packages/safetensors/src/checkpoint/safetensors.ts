@@ -14,6 +14,13 @@ const FIRST_READ = 64 << 10;
 export interface SafetensorsOptions extends ReadOptions {
   /** How strictly the header is read; `strict` unless said otherwise. */
   readonly mode?: ReadMode | undefined;
+  /** The first bytes of the file, if somebody has read them already: see `readHead`. */
+  readonly head?: Uint8Array | undefined;
+}
+
+/** The first bytes of a file: enough for most headers, and for telling what it is if it has none. */
+export function readHead(source: ByteSource, options?: ReadOptions): Promise<Uint8Array> {
+  return readExactly(source, 0, Math.min(source.size, FIRST_READ), options);
 }
 
 /** Opens a safetensors file: reads and checks its header, nothing else. */
@@ -37,7 +44,7 @@ export async function openSafetensors(
  * @throws `NOT_SAFETENSORS` when the file is recognisably something else, else what is wrong with the header.
  */
 export async function readHeader(source: ByteSource, options: SafetensorsOptions = {}): Promise<Header> {
-  const head = await readExactly(source, 0, Math.min(source.size, FIRST_READ), options);
+  const head = options.head ?? (await readHead(source, options));
   try {
     const length = readHeaderLength(head, source.size);
     const end = LENGTH_BYTES + length;

@@ -2,6 +2,8 @@ import { quote, SafetensorsError } from "../errors.ts";
 import { JsonCursor } from "../format/json-cursor.ts";
 import { MAX_SHARDS } from "../limits.ts";
 
+const QUOTE = 0x22;
+
 /** The content of an index such as `model.safetensors.index.json`: which tensor lies in which file. */
 export interface ShardIndex {
   readonly weightMap: ReadonlyMap<string, string>;
@@ -55,22 +57,32 @@ function readIndex(json: Uint8Array): ShardIndex {
 
 function readWeightMap(cursor: JsonCursor, weightMap: Map<string, string>, files: Set<string>): void {
   cursor.beginObject("the weight_map");
+  let file = "";
+  let isAscii = false;
   for (let first = true; cursor.nextKey(first); first = false) {
     const at = cursor.stringStart;
     const name = cursor.text();
-    if (weightMap.has(name)) throw invalid(`tensor ${quote(name)} appears twice`, at);
-    cursor.string(`the file of tensor ${quote(name)} to be a string`);
-    const file = cursor.text();
-    if (!files.has(file)) {
-      checkShardFileName(file);
-      files.add(file);
-      if (files.size > MAX_SHARDS) {
-        throw new SafetensorsError("LIMIT_EXCEEDED", `the index names more than ${MAX_SHARDS} files`, {
-          limit: "MAX_SHARDS",
-        });
-      }
+    if (cursor.peek() !== QUOTE) cursor.mismatch(`the file of tensor ${quote(name)} to be a string`);
+    cursor.string();
+    // Neighbours mostly lie in one file; decoding its name for each again takes two fifths of the time (measured).
+    if (!(isAscii && cursor.is(file))) {
+      file = cursor.text();
+      isAscii = file.length === cursor.stringEnd - cursor.stringStart;
+      addFile(files, file);
     }
-    weightMap.set(name, file);
+    const { size } = weightMap;
+    if (weightMap.set(name, file).size === size) throw invalid(`tensor ${quote(name)} appears twice`, at);
+  }
+}
+
+function addFile(files: Set<string>, file: string): void {
+  if (files.has(file)) return;
+  checkShardFileName(file);
+  files.add(file);
+  if (files.size > MAX_SHARDS) {
+    throw new SafetensorsError("LIMIT_EXCEEDED", `the index names more than ${MAX_SHARDS} files`, {
+      limit: "MAX_SHARDS",
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 import { type Dtype, type DtypeArrays, elementCount } from "../dtype/dtype.ts";
 import { asTypedArray } from "../dtype/typed-array.ts";
 import { quote, SafetensorsError } from "../errors.ts";
-import { chunksOf, readView } from "../plan/read.ts";
+import { chunksOf, readView, readViewInto } from "../plan/read.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { IndexItem } from "../view/index-items.ts";
 import { sliceView } from "../view/slice.ts";
@@ -59,6 +59,21 @@ export class TensorHandle<D extends Dtype = Dtype> {
   async bytes(options?: ReadOptions): Promise<Uint8Array> {
     try {
       return await readView(this.view, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  /**
+   * Fills memory of the caller with the packed bytes, so that none is taken: the first touch of fresh memory costs several
+   * times the copy.
+   *
+   * @throws `SIZE_MISMATCH` unless `target` has exactly `byteLength` bytes
+   */
+  async readInto(target: ArrayBufferView, options?: ReadOptions): Promise<void> {
+    try {
+      const { buffer, byteOffset, byteLength } = target;
+      await readViewInto(this.view, new Uint8Array(buffer, byteOffset, byteLength), options);
     } catch (error) {
       throw this.#named(error);
     }

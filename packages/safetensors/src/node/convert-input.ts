@@ -1,13 +1,11 @@
-import { openSafetensors } from "../checkpoint/safetensors.ts";
+import { openSafetensors, readHead } from "../checkpoint/safetensors.ts";
 import { SafetensorsError } from "../errors.ts";
 import { diagnose } from "../format/diagnose.ts";
+import { orClose } from "../source/or-close.ts";
 import type { ByteSource } from "../source/source.ts";
 import { openTorch, type TorchCheckpoint, type TorchOptions, torchReader } from "../torch/index.ts";
 import { openFile } from "./file-source.ts";
 import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
-
-/** Bytes from the start of a file that a diagnosis looks at. */
-const HEAD_BYTES = 4096;
 
 /** Finds the PyTorch files of a conversion's input. A folder with safetensors only is told apart from an empty one. */
 export async function locateTorch(input: string): Promise<CheckpointFiles> {
@@ -25,14 +23,11 @@ export async function locateTorch(input: string): Promise<CheckpointFiles> {
 /** Opens one PyTorch file for conversion, with blocking reads: these are the fastest, and nothing else is to be done. */
 export async function openTorchFile(path: string, options: TorchOptions): Promise<TorchCheckpoint> {
   const source = await openFile(path, { blocking: true });
-  try {
-    const head = await source.read(0, Math.min(source.size, Math.max(torchReader.headLength, HEAD_BYTES)));
+  return orClose(source, async () => {
+    const head = await readHead(source);
     if (torchReader.recognises(head)) return await openTorch(source, options);
     throw await whatElse(source, head);
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
+  });
 }
 
 async function whatElse(source: ByteSource, head: Uint8Array): Promise<SafetensorsError> {

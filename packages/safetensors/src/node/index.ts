@@ -1,7 +1,10 @@
 export { type ConvertedFile, type ConvertOptions, type ConvertResult, convertPath } from "./convert.ts";
 export { type FileSink, fileSink } from "./file-sink.ts";
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
-export { type CheckpointFiles, locateCheckpoint, type WeightsFormat } from "./locate.ts";
+export { type FolderOptions, folderStore, pathPlace } from "./folder-store.ts";
+export { readHubToken } from "./hub-token.ts";
+export { hugePages } from "./huge-pages.ts";
+export { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 export { openMapped } from "./mapped-file.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";
 export { saveFile } from "./save-file.ts";

@@ -1,20 +1,28 @@
 import { SafetensorsError } from "../errors.ts";
 import { Interruption, LONGEST_TIMEOUT } from "./backoff.ts";
+import type { Traffic } from "./observed.ts";
 
 /** One attempt at a request: the caller's signal ends it, and so does a server that sends nothing for too long. */
 export class Attempt {
   /** For `fetch`. */
   readonly signal: AbortSignal;
+  readonly #traffic: Traffic | undefined;
   readonly #name: string;
   readonly #patience: number;
   readonly #ended = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(name: string, patience: number, callers: AbortSignal | undefined) {
+  constructor(name: string, patience: number, callers: AbortSignal | undefined, traffic?: Traffic) {
+    this.#traffic = traffic;
     this.#name = name;
     this.#patience = patience;
     this.signal = callers ? AbortSignal.any([callers, this.#ended.signal]) : this.#ended.signal;
     this.alive();
+  }
+
+  /** A request goes out: an attempt has several where it is redirected. */
+  sending(): void {
+    if (this.#traffic) this.#traffic.requests++;
   }
 
   /** The server gave a sign of life: patience begins anew. */
@@ -65,6 +73,7 @@ export class Attempt {
       }
       if (bytes === undefined) break;
       this.alive();
+      if (this.#traffic) this.#traffic.bytes += bytes.length;
       const fitting = bytes.subarray(0, target.length - filled);
       if (whole && fitting.length < bytes.length) {
         throw new SafetensorsError("IO", `${this.#name} sent more than it was asked for`);

@@ -77,7 +77,7 @@ export class HttpRequester {
       if (response.type === "opaqueredirect") return this.#followHidden(place, range, attempt);
       const target = response.headers.get("location");
       if (response.status < 300 || response.status > 399 || target === null) return { response, place };
-      place = this.#redirected(place, target);
+      place = this.#redirected(place, asUtf8(target));
     }
     throw new SafetensorsError("IO", `${this.name} redirects more than ${MOST_REDIRECTS} times`);
   }
@@ -111,6 +111,7 @@ export class HttpRequester {
     const request = { headers, redirect, cache: "no-store", signal: attempt.signal } as const;
     // Browsers refuse to run `fetch` as the method of something else.
     const send = this.#fetch;
+    attempt.sending();
     try {
       const response = await send(url.href, request);
       attempt.alive();
@@ -142,7 +143,7 @@ function isAddress({ protocol, username, password }: URL): boolean {
 }
 
 /** An address, in browsers also one relative to the page. The message does not repeat it: it may hold a secret. */
-function parseUrl(text: string): URL {
+export function parseUrl(text: string): URL {
   try {
     const url = new URL(new Request(text).url);
     if (isAddress(url)) return url;
@@ -151,6 +152,20 @@ function parseUrl(text: string): URL {
     "IO",
     "this is no http or https address, or one with a name and a password in it",
   );
+}
+
+/**
+ * The address in a Location header. Some servers write it in UTF-8, unescaped; `fetch` gives a character for each byte,
+ * and takes them for UTF-8 itself where it follows.
+ */
+function asUtf8(location: string): string {
+  if (/[\u0100-\uffff]/.test(location)) return location;
+  const bytes = Uint8Array.from(location, (character) => character.charCodeAt(0));
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return location;
+  }
 }
 
 function parseHeaders(record: Readonly<Record<string, string>>): Headers {

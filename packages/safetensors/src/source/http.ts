@@ -3,6 +3,7 @@ import { Interruption, type RetryOptions, Tries } from "./backoff.ts";
 import { Attempt } from "./http-attempt.ts";
 import { noRanges, readFirstAnswer, readRangeAnswer, readRefusedTotal } from "./http-range.ts";
 import { HttpRequester } from "./http-request.ts";
+import type { Traffic } from "./observed.ts";
 import { checkRange } from "./range.ts";
 import type { ByteSource, ReadOptions } from "./source.ts";
 
@@ -20,6 +21,11 @@ export interface UrlOptions extends ReadOptions {
   readonly firstRead?: number | undefined;
   /** Milliseconds without a byte after which a connection counts as dropped; 30,000 unless said otherwise. */
   readonly patience?: number | undefined;
+  /**
+   * Counts what goes over the wire: each request sent, repeated and redirected ones included (but not redirects that a
+   * browser hides), and the bytes of the file that come, also those that are read again or not kept.
+   */
+  readonly traffic?: Traffic | undefined;
 }
 
 /** The headers of 97 in 100 published models have less than 100,000 bytes; a longer one costs one more request. */
@@ -109,7 +115,8 @@ class HttpSource implements ByteSource {
   ): Promise<void> {
     const tries = new Tries(this.#options.retry);
     for (let at = start; ; ) {
-      const attempt = new Attempt(this.name, this.#options.patience ?? PATIENCE, signal);
+      const { patience = PATIENCE, traffic } = this.#options;
+      const attempt = new Attempt(this.name, patience, signal, traffic);
       let interruption: Interruption;
       try {
         const response = await this.#requester.get(at, end, attempt);

@@ -16,3 +16,9 @@ export interface FileStore {
    */
   open(file: string, options?: ReadOptions): Promise<ByteSource>;
 }
+
+/** What an address leads to: a place, and the file in it; without a file, the place as a whole. */
+export interface StorePlace {
+  readonly store: FileStore;
+  readonly file?: string;
+}

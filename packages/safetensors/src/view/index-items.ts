@@ -9,9 +9,10 @@ export interface Range {
 
 /**
  * One item of an index, with NumPy's meaning: an integer picks an index and drops the axis, a range keeps it, `null`
- * takes it whole, `"..."` takes all axes that are left, `"newaxis"` adds one of size 1, a list picks several indices.
+ * takes it whole, `"..."` takes all axes that are left, `"newaxis"` adds one of size 1, a list picks several indices, a
+ * mask (true or false for each index of the axis) those where it is true.
  */
-export type IndexItem = number | null | Range | "..." | "newaxis" | readonly number[];
+export type IndexItem = number | null | Range | "..." | "newaxis" | readonly number[] | readonly boolean[];
 
 /** A range for `slice`: `range(2, 10)`, `range(null, null, -1)`. */
 export function range(start?: number | null, stop?: number | null, step?: number | null): Range {
@@ -63,17 +64,36 @@ function whole(axis: number, size: number): Selection {
   return { kind: "range", axis, start: 0, count: size, step: 1 };
 }
 
-function resolveItem(item: number | null | Range | readonly number[], axis: number, size: number): Selection {
+type AxisItem = Exclude<IndexItem, string>;
+
+function resolveItem(item: AxisItem, axis: number, size: number): Selection {
   if (item === null) return whole(axis, size);
   if (typeof item === "number") return { kind: "pick", axis, index: resolveInteger(item, axis, size) };
-  if (isList(item))
-    return { kind: "list", axis, indices: item.map((index) => resolveInteger(index, axis, size)) };
+  if (isList(item)) {
+    const indices = isMask(item) ? indicesOf(item, axis, size) : item;
+    return { kind: "list", axis, indices: indices.map((index) => resolveInteger(index, axis, size)) };
+  }
   return { kind: "range", axis, ...resolveRange(item, size) };
 }
 
 /** `Array.isArray` does not narrow readonly arrays. */
-function isList(item: Range | readonly number[]): item is readonly number[] {
+function isList(item: AxisItem): item is readonly number[] | readonly boolean[] {
   return Array.isArray(item);
+}
+
+function isMask(list: readonly number[] | readonly boolean[]): list is readonly boolean[] {
+  return typeof list[0] === "boolean";
+}
+
+function indicesOf(mask: readonly boolean[], axis: number, size: number): number[] {
+  if (mask.length !== size) {
+    const text = `a mask of ${mask.length} cannot choose from dimension ${axis}, which has size ${size}`;
+    throw new SafetensorsError("OUT_OF_RANGE", text);
+  }
+  return mask.flatMap((isChosen, index) => {
+    if (typeof isChosen !== "boolean") throw invalid("a mask has only true and false");
+    return isChosen ? [index] : [];
+  });
 }
 
 function resolveInteger(index: number, axis: number, size: number): number {

@@ -11,6 +11,9 @@ import { raises } from "../support.ts";
 const parse = (json: string | Uint8Array): ShardIndex =>
   parseShardIndex(typeof json === "string" ? new TextEncoder().encode(json) : json);
 
+const escaped = (text: string): string =>
+  text.replace(/./g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 describe("parseShardIndex", () => {
   it("reads what huggingface_hub and transformers write", () => {
     const index = parse(`{
@@ -81,6 +84,21 @@ describe("parseShardIndex", () => {
       assert.throws(() => parse(json), raises("INVALID_INDEX", message));
     });
   }
+
+  it("tells apart names of files that follow each other", () => {
+    // The bytes of the second are the code units of the first.
+    const names = ["\u00c3\u00a9", "\u00e9", "\u00c3\u00a9", "x", "x", "xy", "y", "x", "\u00e9", "\u00e9"];
+    const entries = names.map((name, i) => `"${i}":"${i % 3 === 2 ? escaped(name) : name}"`);
+    const { weightMap, files } = parse(`{"weight_map":{${entries.join()}}}`);
+    assert.deepEqual([...weightMap.values()], names);
+    assert.deepEqual(files, ["x", "xy", "y", "\u00c3\u00a9", "\u00e9"]);
+  });
+
+  it("checks every name of a file, also after a good one", () => {
+    const json = '{"weight_map":{"a":"f","b":"f","c":"","d":"f"}}';
+    assert.throws(() => parse(json), raises("UNSAFE_FILE_NAME", /""/));
+    assert.throws(() => parse('{"weight_map":{"a":""}}'), raises("UNSAFE_FILE_NAME", /""/));
+  });
 
   it("refuses what is not UTF-8, wherever it stands", () => {
     for (const json of ['{"weight_map":{"\xff":"a"}}', '{"metadata":{"a":"\xff"},"weight_map":{}}']) {

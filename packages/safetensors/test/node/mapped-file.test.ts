@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { constants } from "node:buffer";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -58,7 +59,8 @@ describe("openMapped", () => {
     const source = await openMapped(path);
     const view = source.view!(1000, 50);
     await source.close?.();
-    assert.deepEqual(view, hasTransfer ? new Uint8Array(0) : content.subarray(1000, 1050));
+    if (hasTransfer) assert.equal(view.length, 0);
+    else assert.deepEqual(view, content.subarray(1000, 1050));
     assert.throws(() => source.view!(0, 1), { code: "CLOSED" });
   });
 
@@ -81,30 +83,148 @@ describe("openMapped", () => {
     await assert.rejects(openMapped(folder), { code: "IO" });
   });
 
-  it("releases the maps of sources and views that are dropped", () => {
-    // In a process of its own, where the garbage collector can be called and the maps be counted.
-    const script = `
+  it("gives views across the buffers that they share", async () => {
+    const GIB = 2 ** 30;
+    const large = join(folder, "large");
+    const marks = [0, GIB - 1, GIB, 2 * GIB - 1, 2 * GIB, 4 * GIB - 1, 4 * GIB, 4 * GIB + 4999];
+    const fd = openSync(large, "w");
+    for (const mark of marks) writeSync(fd, Uint8Array.of(1 + (mark % 251)), 0, 1, mark);
+    closeSync(fd);
+    const source = await openMapped(large);
+    for (const [offset, length] of [
+      [0, GIB],
+      [GIB - 1, GIB],
+      [2 * GIB - 1, 2],
+      [2 * GIB - 1, 2 * GIB + 2],
+      [2 * GIB + 5, 2 * GIB + 4995],
+      [4 * GIB, 5000],
+    ] as const) {
+      const view = source.view!(offset, length);
+      assert.equal(view.length, length);
+      // Typed arrays count from the start of their buffer: data that is aligned in the file must be so there.
+      assert.equal(view.byteOffset % 4096, offset % 4096);
+      for (const mark of marks.filter((mark) => mark >= offset && mark < offset + length)) {
+        assert.equal(view[mark - offset], 1 + (mark % 251), `byte ${mark} from ${offset}`);
+      }
+    }
+    const longest = (): Uint8Array => source.view!(1, 4 * GIB + 4999);
+    if (constants.MAX_LENGTH > 4 * GIB) assert.equal(longest()[4 * GIB + 4998], 1 + (marks.at(-1)! % 251));
+    else assert.throws(longest, { code: "UNSUPPORTED" });
+    await source.close?.();
+    rmSync(large);
+  });
+
+  it("ends a map when it is closed, once", () => {
+    const lines = countEnds(`
+      mapping.view(0, 5);
+      mapping.close();
+      mapping.close();
+      await collect();
+      console.log(ends);
+    `);
+    assert.deepEqual(lines, ["1"]);
+  });
+
+  it("ends a map with views in use by emptying them, or waits for the last of them", () => {
+    const lines = countEnds(`
+      let view = mapping.view(0, 5);
+      mapping.close();
+      await collect();
+      console.log(ends, view.length);
+      view = undefined;
+      await collect();
+      console.log(ends);
+    `);
+    assert.deepEqual(lines, [hasTransfer ? "1 0" : "0 5", "1"]);
+  });
+
+  it("waits for the last view when the source is gone", () => {
+    const lines = countEnds(`
+      let view = mapping.view(0, 5);
+      mapping.release();
+      await collect();
+      console.log(ends, view.length);
+      view = undefined;
+      await collect();
+      console.log(ends);
+    `);
+    assert.deepEqual(lines, ["0 5", "1"]);
+  });
+
+  it("never ends a map that was handed on in part, and goes on with another buffer", () => {
+    for (const between of ["", "console.log(mapping.view(0, 5).length);"]) {
+      const lines = countEnds(`
+        let view = mapping.view(0, 5);
+        structuredClone(view, { transfer: [view.buffer] });
+        ${between}
+        mapping.close();
+        view = undefined;
+        await collect();
+        console.log(ends);
+      `);
+      assert.deepEqual(lines, between ? ["5", "0"] : ["0"]);
+    }
+  });
+
+  it("releases the maps of sources and views that are dropped, and not before", {
+    skip: process.platform !== "linux" && "only Linux lists the maps of a process",
+  }, () => {
+    const [most, left, byte, end] = runCollecting(
+      `
       import { readFileSync } from "node:fs";
-      import { openMapped } from ${JSON.stringify(new URL("../../src/node/mapped-file.js", import.meta.url).href)};
+      import { openMapped } from ${moduleUrl("mapped-file")};
       const path = process.argv[1];
       const count = () => readFileSync("/proc/self/maps", "utf8").split("\\n").filter((line) => line.endsWith(path)).length;
       // A function of its own, so that no variable holds on to the last one.
-      const openAndDrop = async () => {
-        const source = await openMapped(path);
-        if (source.view(0, 10).length !== 10) throw new Error("no view");
-      };
+      const openAndDrop = async () => (await openMapped(path)).view(1, 10);
+      let view = await openAndDrop();
       for (let i = 0; i < 50; i++) await openAndDrop();
-      const most = count();
-      for (let i = 0; i < 20 && count() > 0; i++) {
-        global.gc();
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-      console.log(most, count());
-    `;
-    const args = ["--expose-gc", "--input-type=module", "-e", script, path];
-    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-    const [most, left] = stdout.trim().split(" ").map(Number);
-    assert.ok(most! > 0, `no map was seen: ${stderr}`);
-    assert.equal(left, 0);
+      console.log(count());
+      await collect(() => count() === 1);
+      console.log(count());
+      console.log(view[0]);
+      view = undefined;
+      await collect(() => count() === 0);
+      console.log(count());
+    `,
+      [path],
+    ).map(Number);
+    assert.ok(most! > 1, "no maps were seen");
+    assert.deepEqual([left, byte, end], [1, content[1], 0]);
   });
 });
+
+/** Runs steps on a `mapping` whose map only counts how often it `ends`. */
+function countEnds(steps: string): string[] {
+  return runCollecting(
+    `
+    import { Mapping } from ${moduleUrl("map/mapping")};
+    let ends = 0;
+    const map = { view: (_, length) => new ArrayBuffer(length), unmap: () => void ends++ };
+    const mapping = new Mapping(map, "file", 10);
+    ${steps}
+  `,
+    [],
+  );
+}
+
+/** The address of a module of src/node, as a literal. */
+function moduleUrl(name: string): string {
+  return JSON.stringify(new URL(`../../src/node/${name}.js`, import.meta.url).href);
+}
+
+/** Runs a script in a process where garbage is collected on demand, by `await collect()`; gives the lines it printed. */
+function runCollecting(script: string, args: readonly string[]): string[] {
+  const collect = `
+    const collect = async (isDone = () => false) => {
+      for (let i = 0; i < 10 && !isDone(); i++) {
+        global.gc();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+  `;
+  const command = ["--expose-gc", "--input-type=module", "-e", collect + script, ...args];
+  const { stdout, stderr, status } = spawnSync(process.execPath, command, { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+  return stdout.trim().split("\n");
+}

@@ -110,6 +110,35 @@ describe("a redirect", () => {
     assert.deepEqual(asked, ["https://a.example/x", "http://b.example/x", "https://b.example/x"]);
   });
 
+  it("may lead to an address that is not escaped: in UTF-8, else byte by byte", async () => {
+    const inBytes = (text: string): string => Buffer.from(text).toString("latin1");
+    for (const [location, expected] of [
+      [inBytes("/für alle/模型?名=1"), "/f%C3%BCr%20alle/%E6%A8%A1%E5%9E%8B?%E5%90%8D=1"],
+      ["/f\xfcr", "/f%C3%BCr"],
+      ["/f%C3%BCr%20%FF", "/f%C3%BCr%20%FF"],
+    ] as const) {
+      server.reset();
+      server.script.push(redirect(location));
+      assert.equal((await openUrl(server.url, quick)).size, 3000);
+      assert.equal(server.requests.at(-1)!.url, expected);
+    }
+  });
+
+  it("may have been decoded by the runtime", async () => {
+    const asked: string[] = [];
+    const decoding = (async (url: string) => {
+      asked.push(url);
+      const headers = new Headers();
+      // No `Headers` of Node takes such a value.
+      Object.defineProperty(headers, "get", { value: () => "/für/模型" });
+      return asked.length === 1
+        ? { status: 302, headers }
+        : new Response("a", { headers: { "content-length": "1" } });
+    }) as typeof fetch;
+    await openUrl("http://a.example/", { fetch: decoding });
+    assert.deepEqual(asked, ["http://a.example/", "http://a.example/f%C3%BCr/%E6%A8%A1%E5%9E%8B"]);
+  });
+
   it("without a target is an error", async () => {
     server.script.push(status(302));
     await assert.rejects(openUrl(server.url, quick), raises("IO", /status 302/));

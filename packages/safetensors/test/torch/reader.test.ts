@@ -87,7 +87,7 @@ test("torch tells by the content what a file is, and so does its reader", async 
     [bytes("PK\x03\x04"), false],
   ];
   for (const [file, expected] of cases) {
-    assert.equal(torchReader.recognises(file.subarray(0, torchReader.headLength)), expected);
+    assert.equal(torchReader.recognises(file.subarray(0, 65_536)), expected);
   }
   await assert.rejects(
     openTorch(fromBytes(legacy)),
