@@ -1,0 +1,34 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import type { UrlOptions } from "../source/http.ts";
+import type { SentInput } from "./messages.ts";
+
+/** What `openPool` takes: a path, an address, a Blob or File, or bytes. */
+export type PoolInput = string | URL | Blob | ArrayBufferLike | ArrayBufferView;
+
+/** The input in a form that can be sent to workers. A string that does not begin with http: or https: is a path. */
+export function toSend(
+  input: PoolInput,
+  { headers, retry }: Pick<UrlOptions, "headers" | "retry">,
+): SentInput {
+  if (input instanceof URL || typeof input === "string") {
+    const text = String(input);
+    const isPath = input instanceof URL ? input.protocol === "file:" : !/^https?:/i.test(text);
+    return isPath ? { kind: "path", path: text } : { kind: "url", url: text, headers, retry };
+  }
+  if (input instanceof Blob) return { kind: "blob", blob: input };
+  if (ArrayBuffer.isView(input) || "byteLength" in Object(input))
+    return { kind: "bytes", bytes: shared(input) };
+  const text = `${quote(String(input))} cannot be opened: a pool takes a path, an address, a Blob or bytes`;
+  throw new SafetensorsError("UNSUPPORTED", text);
+}
+
+/** The bytes in memory that all workers see. */
+function shared(input: ArrayBufferLike | ArrayBufferView): Uint8Array {
+  const bytes = ArrayBuffer.isView(input)
+    ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+    : new Uint8Array(input);
+  if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
+}
