@@ -1,7 +1,4 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import { type ByteSource, type Dtype, piecesOf, type StridedView, type TensorHandle } from "safetensors.js";
-import type { OpenedFiles } from "./open-files.ts";
+import { type ByteSource, type Dtype, type OpenedFiles, piecesOf, type TensorHandle } from "safetensors.js";
 
 /** A tensor and where it is. */
 export interface ListedTensor {
@@ -33,20 +30,17 @@ export interface Overview {
 
 /** Lists and sums up the tensors whose names `matches` accepts. */
 export async function overviewOf(
-  { location, shards }: OpenedFiles,
+  { files }: OpenedFiles,
   matches: (name: string) => boolean,
 ): Promise<Overview> {
-  const files = await Promise.all(
-    location.files.map(async (file) => ({ file, bytes: (await stat(join(location.folder, file))).size })),
-  );
   const tensors: ListedTensor[] = [];
   const totals: Totals = { tensors: 0, parameters: 0, bytes: 0 };
   const dtypes = new Map<Dtype, Totals>();
-  for (const [file, shard] of shards) {
+  for (const { file, source, checkpoint } of files) {
     let dataStart: number | undefined;
-    for (const tensor of shard) {
+    for (const tensor of checkpoint) {
       if (!matches(tensor.name)) continue;
-      if (shard.format === "safetensors") dataStart ??= await dataStartOf(placeOf(tensor).source);
+      if (checkpoint.format === "safetensors") dataStart ??= await dataStartOf(source);
       const listed = describe(tensor, file, dataStart);
       tensors.push(listed);
       const ofDtype = dtypes.get(tensor.dtype) ?? { tensors: 0, parameters: 0, bytes: 0 };
@@ -59,21 +53,18 @@ export async function overviewOf(
     }
   }
   const byBytes = [...dtypes].sort(([, a], [, b]) => b.bytes - a.bytes);
-  return { files, tensors, totals, dtypes: new Map(byBytes) };
+  const sizes = files.map(({ file, source }) => ({ file, bytes: source.size }));
+  return { files: sizes, tensors, totals, dtypes: new Map(byBytes) };
 }
 
 function describe(tensor: TensorHandle, file: string, dataStart: number | undefined): ListedTensor {
   const { name, dtype, shape, byteLength, length } = tensor;
   const listed = { name, dtype, shape, parameters: length, byteLength, file };
   if (dataStart === undefined) return listed;
-  const begin = placeOf(tensor).bitOffset / 8 - dataStart;
+  // A tensor of one safetensors file lies in one piece.
+  const [piece] = piecesOf(tensor.view);
+  const begin = piece!.view.bitOffset / 8 - dataStart;
   return { ...listed, dataOffsets: [begin, begin + byteLength] };
-}
-
-/** Where a tensor of one file lies: in one piece. */
-function placeOf({ view }: TensorHandle): StridedView {
-  const [piece] = piecesOf(view);
-  return piece!.view;
 }
 
 /** The first byte after the header of a safetensors file. */

@@ -1,4 +1,4 @@
-import type { Checkpoint } from "safetensors.js";
+import type { OpenedFile } from "safetensors.js";
 import { type LeftOut, TorchCheckpoint, type TorchReport } from "safetensors.js/torch";
 
 /** What the pickles of one or more PyTorch files asked for, and what was left out. */
@@ -13,8 +13,10 @@ export interface PickleSummary {
 }
 
 /** The reports of the files that are PyTorch files. */
-export function reportsOf(checkpoints: Iterable<Checkpoint>): TorchReport[] {
-  return [...checkpoints].flatMap((one) => (one instanceof TorchCheckpoint ? [one.report] : []));
+export function reportsOf(files: readonly OpenedFile[]): TorchReport[] {
+  return files.flatMap(({ checkpoint }) =>
+    checkpoint instanceof TorchCheckpoint ? [checkpoint.report] : [],
+  );
 }
 
 /** The reports of several files as one; nothing if there are none. */

@@ -1,7 +1,8 @@
 import { type Command, Option } from "commander";
-import { type ReadMode, SafetensorsError } from "safetensors.js";
+import { type ReadMode, SafetensorsError, type Traffic } from "safetensors.js";
+import { expandInputs, INPUTS, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
-import { EXIT, errorJson, exitCodeOf, problemText } from "../output/failure.ts";
+import { EXIT, errorJson, exitCodeOf, fail, problemText } from "../output/failure.ts";
 import { formatBytes, plural } from "../output/numbers.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
@@ -10,6 +11,7 @@ interface CheckOptions {
   readonly mode: "strict" | "compat";
   readonly json?: true;
   readonly quiet?: true;
+  readonly verbose?: true;
 }
 
 const HELP = `
@@ -41,15 +43,16 @@ export function addCheck(program: Command): void {
     .description(
       "Checks safetensors and PyTorch files, folders and indexes, and lists everything that is wrong.",
     )
-    .argument("<path...>", "files, folders, or indexes; a checkpoint of several files is checked as one")
+    .argument("<input...>", `${INPUTS}; a checkpoint of several files is checked as one`)
     .addOption(
       new Option("--mode <mode>", "which rules to apply").choices(["strict", "compat"]).default("strict"),
     )
     .option("--json", "print the results as JSON")
     .option("--quiet", "print only what is wrong")
+    .option("--verbose", "say on standard error how many bytes were read, in how many requests")
     .addHelpText("after", HELP)
     .action(async (paths: string[], options: CheckOptions) => {
-      process.exitCode = await check(paths, options);
+      process.exitCode = await check(paths, options).catch((error) => fail(error, options.json ?? false));
     });
 }
 
@@ -64,10 +67,12 @@ interface Result {
   readonly problems: readonly unknown[];
 }
 
-async function check(paths: readonly string[], options: CheckOptions): Promise<number> {
+async function check(inputs: readonly string[], options: CheckOptions): Promise<number> {
   const results: Result[] = [];
+  const traffic = { requests: 0, bytes: 0 };
+  const paths = await expandInputs(inputs);
   for (const path of paths) {
-    const result = await checkOne(path, options.mode);
+    const result = await checkOne(path, options.mode, traffic);
     results.push(result);
     if (!options.json && !(options.quiet && result.status === "valid")) await printLines(describe(result));
   }
@@ -81,25 +86,32 @@ async function check(paths: readonly string[], options: CheckOptions): Promise<n
     if (summary.unchecked > 0) parts.push(`${summary.unchecked} could not be checked`);
     await printLines(["", parts.join(", ")]);
   }
+  if (options.verbose) reportTraffic(traffic);
   if (summary.invalid > 0) return EXIT.invalid;
   return summary.unchecked > 0 ? EXIT.failed : EXIT.ok;
 }
 
 /** @param key of PyTorch files: whatever is in them is to be readable, so that where it is does not matter. */
-async function checkOne(path: string, mode: CheckOptions["mode"], key?: string): Promise<Result> {
+async function checkOne(
+  path: string,
+  mode: CheckOptions["mode"],
+  traffic: Traffic,
+  key?: string,
+): Promise<Result> {
   // The lenient mode applies the strict rules and goes on after what is wrong.
   const readMode: ReadMode = mode === "strict" ? "lenient" : mode;
   try {
-    await using opened = await openFiles(path, readMode, key);
-    const { whole, location } = opened;
+    await using opened = await openFiles(path, { mode: readMode, key, traffic });
+    const { whole } = opened;
     let bytes = 0;
     for (const tensor of whole) bytes += tensor.byteLength;
-    const found = { format: whole.format, files: location.files, tensors: whole.size, bytes };
+    const files = opened.files.map(({ file }) => file);
+    const found = { format: whole.format, files, tensors: whole.size, bytes };
     const status = whole.problems.length > 0 ? "invalid" : "valid";
     return { path, status, ...found, problems: whole.problems };
   } catch (error) {
     const isAmbiguous = error instanceof SafetensorsError && error.code === "AMBIGUOUS";
-    if (isAmbiguous && key === undefined) return checkOne(path, mode, "");
+    if (isAmbiguous && key === undefined) return checkOne(path, mode, traffic, "");
     return { path, status: exitCodeOf(error) === EXIT.invalid ? "invalid" : "unchecked", problems: [error] };
   }
 }

@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
+import type { OpenedFiles, Traffic } from "safetensors.js";
 import { globFilter } from "../glob.ts";
-import { type OpenedFiles, openFiles } from "../open-files.ts";
-import { EXIT, errorJson, fail, problemText } from "../output/failure.ts";
+import { forEachInput, INPUTS, type InputsOptions } from "../inputs.ts";
+import { openFiles } from "../open-files.ts";
+import { EXIT, errorJson, problemText } from "../output/failure.ts";
 import { formatBytes, formatCount, formatParameters, formatShare, plural } from "../output/numbers.ts";
 import { type Fact, listed, pickleFacts } from "../output/summary.ts";
 import { type Column, table } from "../output/table.ts";
@@ -20,8 +22,7 @@ const LISTED = 8;
 /** Characters of a metadata value that are shown. */
 const VALUE_LENGTH = 72;
 
-interface InspectOptions {
-  readonly json?: true;
+interface InspectOptions extends InputsOptions {
   readonly tree?: true;
   readonly table?: true;
   readonly names?: string;
@@ -57,16 +58,19 @@ export function addInspect(program: Command): void {
       "Shows what is in a safetensors or PyTorch file, a folder or an index: tensors, dtypes, sizes and metadata.\n" +
         "Only headers are read, and no code of a PyTorch file is run.",
     )
-    .argument("<path>", "a file, a folder, or an index such as model.safetensors.index.json")
+    .argument("<input...>", INPUTS)
     .option("--tree", `group tensors by their names (the default for more than ${TABLE_ROWS} tensors)`)
     .option("--table", "list the tensors one by one, in the order of the file")
     .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
     .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--limit <n>", "show at most so many lines of tensors", parseLimit)
-    .option("--json", "print everything as JSON")
+    .option("--json", "print everything as JSON; of several inputs as a list")
+    .option("--verbose", "say on standard error how many bytes were read, in how many requests")
     .addHelpText("after", HELP)
-    .action(async (path: string, options: InspectOptions) => {
-      process.exitCode = await inspect(path, options).catch((error) => fail(error, options.json ?? false));
+    .action(async (inputs: string[], options: InspectOptions) => {
+      process.exitCode = await forEachInput(inputs, options, (input, traffic) =>
+        inspect(input, options, traffic),
+      );
     });
 }
 
@@ -75,22 +79,22 @@ function parseLimit(text: string): number {
   throw new InvalidArgumentError("It is to be a whole number.");
 }
 
-async function inspect(path: string, options: InspectOptions): Promise<number> {
-  await using opened = await openFiles(path, "lenient", options.key);
+async function inspect(input: string, options: InspectOptions, traffic: Traffic): Promise<number> {
+  await using opened = await openFiles(input, { mode: "lenient", key: options.key, traffic });
   const overview = await overviewOf(opened, globFilter(options.names));
   await printLines(options.json ? jsonLines(opened, overview) : textLines(opened, overview, options));
   return opened.whole.problems.length > 0 ? EXIT.invalid : EXIT.ok;
 }
 
 /** One JSON object, of which each tensor has a line: it may be larger than any string can be. */
-function* jsonLines({ location, shards, whole }: OpenedFiles, overview: Overview): Iterable<string> {
+function* jsonLines({ files, index, whole }: OpenedFiles, overview: Overview): Iterable<string> {
   const several = overview.files.length > 1;
   const { tensors: tensorCount, parameters, bytes } = overview.totals;
-  const pickle = summarise(reportsOf(shards.values()));
+  const pickle = summarise(reportsOf(files));
   const head = {
     format: whole.format,
     files: overview.files,
-    ...(location.index && { index: location.index.file }),
+    ...(index && { index: index.file }),
     metadata: Object.fromEntries(whole.metadata),
     tensorCount,
     parameters,
@@ -101,10 +105,10 @@ function* jsonLines({ location, shards, whole }: OpenedFiles, overview: Overview
   };
   yield `${toJson(head, 2).slice(0, -"\n}".length)},`;
   yield '  "tensors": [';
-  for (const [index, tensor] of overview.tensors.entries()) {
+  for (const [position, tensor] of overview.tensors.entries()) {
     const { name, dtype, shape, byteLength, file, dataOffsets } = tensor;
     const place = { ...(several && { file }), ...(dataOffsets && { dataOffsets }) };
-    const comma = index < overview.tensors.length - 1 ? "," : "";
+    const comma = position < overview.tensors.length - 1 ? "," : "";
     yield `    ${toJson({ name, dtype, shape, bytes: byteLength, ...place })}${comma}`;
   }
   yield "  ]";
@@ -123,14 +127,14 @@ function* textLines(opened: OpenedFiles, overview: Overview, options: InspectOpt
 }
 
 function* summaryRows(
-  { location, shards, whole }: OpenedFiles,
+  { files: opened, index, whole }: OpenedFiles,
   overview: Overview,
   { names }: InspectOptions,
 ): Iterable<Fact> {
   const { files, totals } = overview;
   const size = files.reduce((sum, file) => sum + file.bytes, 0);
   yield ["format", whole.format];
-  if (location.index) yield ["index", nameText(location.index.file)];
+  if (index) yield ["index", nameText(index.file)];
   yield* listed(files.length > 1 ? "files" : "file", files, LISTED, ({ file, bytes }) => {
     return files.length > 1 ? `${nameText(file)}  ${formatBytes(bytes)}` : nameText(file);
   });
@@ -143,7 +147,7 @@ function* summaryRows(
     const cut = value.length > VALUE_LENGTH ? `${value.slice(0, VALUE_LENGTH)}…` : value;
     return `${nameText(key)} = ${nameText(cut)}`;
   });
-  const pickle = summarise(reportsOf(shards.values()));
+  const pickle = summarise(reportsOf(opened));
   if (pickle) yield* pickleFacts(pickle, LISTED);
 }
 
@@ -181,8 +185,8 @@ function dtypeTable({ dtypes, totals }: Overview): Iterable<string> {
   return table(columns, rows, outColors.dim);
 }
 
-function* globalsTable({ shards }: OpenedFiles): Iterable<string> {
-  const globals = summarise(reportsOf(shards.values()))?.globals ?? [];
+function* globalsTable({ files }: OpenedFiles): Iterable<string> {
+  const globals = summarise(reportsOf(files))?.globals ?? [];
   if (globals.length === 0) return;
   yield "";
   const columns: Column[] = [{ title: "python name" }, { title: "role" }];

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { type Checkpoint, parseIndex, SafetensorsError, type TensorHandle } from "safetensors.js";
 import { DTYPES, type Dtype, decodeElement } from "safetensors.js/dtype";
+import { expandInputs, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { npyHeader } from "../output/npy.ts";
@@ -14,6 +15,7 @@ interface ShowOptions {
   readonly json?: true;
   readonly npy?: true;
   readonly raw?: true;
+  readonly verbose?: true;
 }
 
 /** More elements than this are shown by their ends only. */
@@ -52,13 +54,17 @@ export function addShow(program: Command): void {
     .command("show")
     .summary("print the values of a tensor or of a part of it")
     .description("Prints the values of a tensor, or of the part of it that an index chooses.")
-    .argument("<path>", "a file, a folder, or an index such as model.safetensors.index.json")
+    .argument(
+      "<input>",
+      "a file, a folder, an index, a pattern for one, or an address: https://, hf://, s3://",
+    )
     .argument("<tensor>", "a name, with or without an index: 'wte.weight[0, :10]'")
     .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--all", "print every value, however many there are")
     .option("--json", "print the values as JSON")
     .option("--npy", "write a NumPy file to standard output")
     .option("--raw", "write the bytes to standard output")
+    .option("--verbose", "say on standard error how many bytes were read, in how many requests")
     .addHelpText("after", HELP)
     .action(async (path: string, tensor: string, options: ShowOptions) => {
       process.exitCode = await show(path, tensor, options).catch((error) =>
@@ -67,9 +73,24 @@ export function addShow(program: Command): void {
     });
 }
 
-async function show(path: string, wanted: string, options: ShowOptions): Promise<number> {
-  await using opened = await openFiles(path, "strict", options.key);
-  const tensor = findTensor(opened.whole, wanted);
+async function show(pattern: string, wanted: string, options: ShowOptions): Promise<number> {
+  const [input, ...others] = await expandInputs([pattern]);
+  if (others.length > 0) {
+    const text = `${others.length + 1} files match ${nameText(pattern)}; name the one to show`;
+    throw new SafetensorsError("AMBIGUOUS", text);
+  }
+  const traffic = { requests: 0, bytes: 0 };
+  // Names may hold brackets themselves, so what could be meant is only known when the names are.
+  const names = (name: string): boolean => wanted === name || wanted.startsWith(`${name}[`);
+  await using opened = await openFiles(input!, { mode: "strict", key: options.key, names, traffic });
+  try {
+    return await showTensor(findTensor(opened.whole, wanted), wanted, options);
+  } finally {
+    if (options.verbose) reportTraffic(traffic);
+  }
+}
+
+async function showTensor(tensor: TensorHandle, wanted: string, options: ShowOptions): Promise<number> {
   if (options.npy || options.raw) {
     if (options.npy) await writeBytes(npyHeader(tensor.dtype, tensor.shape));
     for await (const chunk of tensor.chunks(new Uint8Array(CHUNK_BYTES))) await writeBytes(chunk);

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import type { Dtype, TensorHandle } from "safetensors.js";
+import type { Dtype, TensorHandle, Traffic } from "safetensors.js";
 import { globFilter } from "../glob.ts";
+import { forEachInput, INPUTS, type InputsOptions } from "../inputs.ts";
 import { numbersOf } from "../numbers-of.ts";
 import { openFiles } from "../open-files.ts";
-import { EXIT, fail } from "../output/failure.ts";
+import { EXIT } from "../output/failure.ts";
 import { formatCount } from "../output/numbers.ts";
 import { startProgress } from "../output/progress.ts";
 import { sparkline } from "../output/sparkline.ts";
@@ -13,10 +14,9 @@ import { nameText, toJson } from "../output/text.ts";
 import { formatValue } from "../output/values.ts";
 import { Statistics, type Summary } from "../statistics.ts";
 
-interface StatsOptions {
+interface StatsOptions extends InputsOptions {
   readonly names?: string;
   readonly key?: string;
-  readonly json?: true;
   readonly quiet?: true;
   readonly failOnNan?: true;
 }
@@ -48,15 +48,18 @@ export function addStats(program: Command): void {
     .command("stats")
     .summary("show minimum, maximum, mean, deviation and odd values of each tensor")
     .description("Reads the values of tensors and shows what they are like.")
-    .argument("<path>", "a file, a folder, or an index such as model.safetensors.index.json")
+    .argument("<input...>", INPUTS)
     .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
     .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--fail-on-nan", "exit with 1 if a value is NaN or infinite")
-    .option("--json", "print the results as JSON")
+    .option("--json", "print the results as JSON; of several inputs as a list")
+    .option("--verbose", "say on standard error how many bytes were read, in how many requests")
     .option("--quiet", "print only tensors with NaN or infinite values")
     .addHelpText("after", HELP)
-    .action(async (path: string, options: StatsOptions) => {
-      process.exitCode = await stats(path, options).catch((error) => fail(error, options.json ?? false));
+    .action(async (inputs: string[], options: StatsOptions) => {
+      process.exitCode = await forEachInput(inputs, options, (input, traffic) =>
+        stats(input, options, traffic),
+      );
     });
 }
 
@@ -66,10 +69,10 @@ interface Row extends Summary {
   readonly shape: readonly number[];
 }
 
-async function stats(path: string, options: StatsOptions): Promise<number> {
-  await using opened = await openFiles(path, "strict", options.key);
-  const wanted = globFilter(options.names);
-  const tensors = [...opened.whole].filter(({ name }) => wanted(name));
+async function stats(input: string, { key, ...options }: StatsOptions, traffic: Traffic): Promise<number> {
+  const names = globFilter(options.names);
+  await using opened = await openFiles(input, { mode: "strict", key, names, traffic });
+  const tensors = [...opened.whole];
   const total = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const progress = startProgress(!options.quiet);
   const rows: Row[] = [];

@@ -99,6 +99,7 @@ export function adviceFor(error: SafetensorsError): string | undefined {
 function adviceForSystemError(code: string | undefined): string | undefined {
   if (code === "ENOSPC" || code === "EDQUOT") return "Free some space, or name an output on another disk.";
   if (code === "EACCES" || code === "EPERM") return "Check the permissions of the file and its folder.";
+  if (code === "EMFILE" || code === "ENFILE") return "Allow more open files: ulimit -n.";
   if (code === "EROFS") return "Name an output on a disk that can be written.";
   return undefined;
 }
