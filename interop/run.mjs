@@ -7,6 +7,7 @@ import { convertCheckpoints } from "./steps/convert.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
+import { checkRuntimes } from "./steps/runtimes.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
 import { ensureVenv } from "./venv.mjs";
@@ -18,6 +19,7 @@ const STEPS = [
   ["files of ours, read by the reference, and their headers", writeForReference],
   ["PyTorch checkpoints, read by us", readTorchFiles],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
+  ["Node 20 to 26, Bun and Deno: the same results", checkRuntimes],
 ];
 
 const python = ensureVenv();

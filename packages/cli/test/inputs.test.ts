@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { memorySink, save, type TensorData } from "safetensors.js/save";
 import { type Run, runAsync, safetensors, temporaryFolder } from "./command.ts";
@@ -28,16 +28,26 @@ async function shards(t: TestContext): Promise<string> {
   return folder;
 }
 
-/** Serves a folder with ranges; `asked` lists what was asked for. */
-async function serve(t: TestContext, folder: string): Promise<{ url: string; asked: string[] }> {
+/**
+ * Serves the files of a folder, wherever they are asked for, with ranges; `asked` lists what was asked for.
+ *
+ * @param answer what to say instead.
+ */
+async function serve(
+  t: TestContext,
+  folder: string,
+  answer: (path: string) => string | undefined = () => undefined,
+): Promise<{ url: string; asked: string[] }> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url!, "http://x").pathname);
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
     asked.push(path.slice(1));
+    const text = answer(path);
+    if (text !== undefined) return void response.end(text);
     let bytes: Buffer;
     try {
-      bytes = readFileSync(join(folder, path));
+      bytes = readFileSync(join(folder, basename(path)));
     } catch {
       response.writeHead(404).end();
       return;
@@ -61,7 +71,7 @@ test("every command reads from a web server, with few requests", async (t) => {
   const { url, asked } = await serve(t, await shards(t));
   const shown = ok(await runAsync(["show", `${url}/model-00001-of-00002.safetensors`, "a[1]", "--verbose"]));
   assert.match(shown.stdout, /\[\]\n2\n$/);
-  assert.match(shown.stderr, /^read 80 bytes in 1 request$/m);
+  assert.match(shown.stderr, /^read 72 bytes in 1 request$/m);
   asked.length = 0;
   // Of the shards only the one that has the tensor is opened.
   assert.match(ok(await runAsync(["show", `${url}/model.safetensors.index.json`, "b"])).stdout, /\[3, NaN\]/);
@@ -78,6 +88,32 @@ test("every command reads from a web server, with few requests", async (t) => {
   const missing = await runAsync(["inspect", `${url}/nothing.safetensors`]);
   assert.equal(missing.code, 2);
   assert.match(missing.stderr, /NOT_FOUND/);
+});
+
+test("a model hub and a bucket are read, as the environment says", async (t) => {
+  const folder = await shards(t);
+  const { url, asked } = await serve(t, folder, (path) => {
+    if (path === "/api/models/org/name/revision/main") {
+      const siblings = readdirSync(folder).map((rfilename) => ({ rfilename }));
+      return JSON.stringify({ sha: "0123456789".repeat(4), siblings });
+    }
+    if (path !== "/bucket/") return undefined;
+    const keys = readdirSync(folder).map((name) => `<Contents><Key>model/${name}</Key></Contents>`);
+    return `<ListBucketResult><IsTruncated>false</IsTruncated>${keys.join("")}</ListBucketResult>`;
+  });
+  const env = { HF_ENDPOINT: url, HF_TOKEN: "secret", AWS_ENDPOINT_URL: url };
+  const whole = ok(await runAsync(["inspect", "hf://org/name", "--json", "--verbose"], env));
+  assert.equal(JSON.parse(whole.stdout).tensorCount, 2);
+  // The commit with the list, the index, two headers.
+  assert.match(whole.stderr, /in 4 requests/);
+  const file = "hf://org/name@main/model-00002-of-00002.safetensors";
+  asked.length = 0;
+  assert.match(ok(await runAsync(["show", file, "b[0]"], env)).stdout, /\n3\n$/);
+  assert.deepEqual(asked, ["org/name/resolve/main/model-00002-of-00002.safetensors"]);
+
+  assert.match(ok(await runAsync(["check", "s3://bucket/model/"], env)).stdout, /: valid .*2 tensors/);
+  const object = "s3://bucket/model/model-00001-of-00002.safetensors";
+  assert.match(ok(await runAsync(["show", object, "a[0]"], env)).stdout, /\n1\n$/);
 });
 
 test("a pattern stands for the files that match it", async (t) => {

@@ -33,10 +33,10 @@ test("--version prints the version of the package", () => {
 test("wrong usage exits with 2, explains itself and suggests what may be meant", () => {
   for (const [args, message] of [
     [["inspekt", "x"], /unknown command 'inspekt'\n\(Did you mean inspect\?\)/],
-    [["inspect"], /missing required argument 'path'/],
+    [["inspect"], /missing required argument 'input'/],
     [["inspect", "x", "--jsn"], /unknown option '--jsn'\n\(Did you mean --json\?\)/],
     [["inspect", "x", "--limit", "many"], /whole number/],
-    [["check"], /missing required argument 'path'/],
+    [["check"], /missing required argument 'input'/],
     [["convert", "a", "b", "c"], /too many arguments/],
     [[], /Usage: safetensors/],
   ] as const) {

@@ -17,6 +17,9 @@ export const MAX_INDEX_BYTES: number = 256 * MiB;
 /** Files of one checkpoint. The largest published ones have a few hundred. */
 export const MAX_SHARDS = 10_000;
 
+/** Pages of a list of keys, each with up to 1000: ten times as many as a checkpoint may have files. */
+export const MAX_LIST_PAGES = 100;
+
 /** Bytes of a ZIP central directory: 4 million members of ordinary name length. */
 export const MAX_ZIP_DIRECTORY_BYTES: number = 256 * MiB;
 

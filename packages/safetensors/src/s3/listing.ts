@@ -68,7 +68,12 @@ async function readPage(bucket: Bucket, url: string, options: S3Options): Promis
   const requester = new HttpRequester(url, {}, whole);
   const tries = new Tries(options.retry);
   for (;;) {
-    const attempt = new Attempt(bucket.address, options.patience ?? PATIENCE, options.signal);
+    const attempt = new Attempt(
+      bucket.address,
+      options.patience ?? PATIENCE,
+      options.signal,
+      options.traffic,
+    );
     let interruption: Interruption;
     try {
       return await receivePage(bucket, await requester.get(0, BYTES_OF_A_PAGE, attempt), attempt);

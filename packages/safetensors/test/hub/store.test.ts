@@ -212,9 +212,9 @@ describe("an answer of the Hub that is not what it should be", () => {
     let sent = 0;
     hub.script.push((response) => {
       const piece = Buffer.alloc(1 << 20, " ");
-      const more = (): void => {
+      const more = (error?: Error | null): void => {
         sent += piece.length;
-        if (!response.destroyed) response.write(piece, more);
+        if (!error && !response.destroyed) response.write(piece, more);
       };
       more();
     });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { Progress } from "../../src/plan/execute.ts";
 import { openPool } from "../../src/workers/index.ts";
-import { FileServer, stall } from "../source/http-server.ts";
+import { FileServer, good, stall } from "../source/http-server.ts";
 import { handMade, noise, raises, temporaryFolder } from "../support.ts";
 import { tensorOf } from "./checkpoints.ts";
 
@@ -105,16 +105,24 @@ describe("a call that ends early", () => {
     assert.equal(left, 39);
   });
 
-  it("does not wait for a server that sends nothing more", async () => {
+  it("does not wait for a server that sends nothing more, nor does its worker", async () => {
     const file = handMade({ a: tensorOf("U8", [1 << 20]) });
     const server = await FileServer.start(file);
     await using pool = await openPool(server.url, { workers: 1 });
     server.usual = stall(10);
     const stopper = new AbortController();
-    const reading = pool.get("a", { signal: stopper.signal });
+    const { signal } = stopper;
+    // As many as a worker takes at a time.
+    const stalled = [pool.get("a", { signal }), pool.get("a", { signal })];
+    const ended = Promise.allSettled(stalled);
     await idle(50);
     stopper.abort(new Error("enough"));
-    await assert.rejects(reading, /enough/);
+    const reasons = (await ended).map((result) =>
+      result.status === "rejected" ? result.reason.message : "",
+    );
+    assert.deepEqual(reasons, ["enough", "enough"]);
+    server.usual = good;
+    assert.equal((await pool.get("a")).bytes.length, 1 << 20);
   });
 
   it("by its caller, or by an error in onProgress, leaves the pool working", async () => {
