@@ -3,7 +3,10 @@ import { MAX_PICKLE_BYTES } from "../limits.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
+import type { StoragePlace, TorchFile } from "./file.ts";
+import { TorchInterpreter } from "./interpreter.ts";
 import { MAX_TEXT_RECORD_BYTES } from "./limits.ts";
+import { type PickleResult, runPickle } from "./pickle/machine.ts";
 import type { StorageNode } from "./storage.ts";
 
 /** The archive that torch.save writes since PyTorch 1.6: a ZIP of one folder with `data.pkl` and the storages. */
@@ -34,8 +37,11 @@ export class TorchArchive {
     return readExactly(this.#zip.source, this.#dataOffsets[entry.row]!, entry.size, this.#options);
   }
 
-  readPickle(): Promise<Uint8Array> {
-    return this.read("data.pkl", MAX_PICKLE_BYTES, "MAX_PICKLE_BYTES");
+  async readPickle(): Promise<PickleResult> {
+    const bytes = await this.read("data.pkl", MAX_PICKLE_BYTES, "MAX_PICKLE_BYTES");
+    const result = runPickle(bytes, new TorchInterpreter(bytes.length));
+    if (result.end === bytes.length) return result;
+    throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
   }
 
   async readText(record: string): Promise<string> {
@@ -43,8 +49,8 @@ export class TorchArchive {
     return String.fromCharCode(...bytes);
   }
 
-  /** Where the data of a storage begins in the source. The record must have exactly the bytes of the storage. */
-  storageOffset(storage: StorageNode): number {
+  /** Where the data of a storage lies. The record must have exactly the bytes of the storage. */
+  placeOf(storage: StorageNode): StoragePlace {
     const entry = this.#stored(`data/${storage.key}`);
     if (entry.size !== storage.byteLength) {
       throw new SafetensorsError(
@@ -53,7 +59,7 @@ export class TorchArchive {
         { at: this.#dataOffsets[entry.row]! },
       );
     }
-    return this.#dataOffsets[entry.row]!;
+    return { source: this.#zip.source, offset: this.#dataOffsets[entry.row]! };
   }
 
   #stored(record: string): ZipEntry {
@@ -69,7 +75,7 @@ export class TorchArchive {
 }
 
 /** Opens the archive and checks what PyTorch's own reader checks, and that its names can be read in one way only. */
-export async function openTorchArchive(source: ByteSource, options: ReadOptions): Promise<TorchArchive> {
+export async function openTorchArchive(source: ByteSource, options: ReadOptions): Promise<TorchFile> {
   const zip = await openZip(source, options);
   const root = soleRoot(zip);
   refuseCaseVariants(zip);
@@ -89,7 +95,8 @@ export async function openTorchArchive(source: ByteSource, options: ReadOptions)
     }
     if (order !== "little") throw invalid(`the byte order is ${quote(order)}`);
   }
-  return archive;
+  const pickle = await archive.readPickle();
+  return { root, pickle, placeOf: (storage) => archive.placeOf(storage) };
 }
 
 /** The folder of the first member; all others must lie in it too. */

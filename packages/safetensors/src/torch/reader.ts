@@ -1,16 +1,14 @@
 import { Checkpoint, type TensorIndex } from "../checkpoint/checkpoint.ts";
-import { quote, SafetensorsError } from "../errors.ts";
+import { SafetensorsError } from "../errors.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { StridedView } from "../view/view.ts";
-import { openTorchArchive, type TorchArchive } from "./archive.ts";
+import { openTorchArchive } from "./archive.ts";
+import type { TorchFile } from "./file.ts";
 import { classifyGlobal, type GlobalRole } from "./globals.ts";
-import { TorchInterpreter } from "./interpreter.ts";
-import { type PickleResult, runPickle } from "./pickle/machine.ts";
 import { HEAD_BYTES, torchKind } from "./recognise.ts";
 import { type LeftOut, type Selection, selectTensors } from "./select.ts";
-import type { StorageNode } from "./storage.ts";
-import type { TensorNode } from "./tensor.ts";
+import { viewsOf } from "./views.ts";
 
 /** Options of `openTorch`. */
 export interface TorchOptions extends ReadOptions {
@@ -64,15 +62,11 @@ export class TorchCheckpoint extends Checkpoint {
  */
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TorchCheckpoint> {
   await refuseOtherFormats(source, options);
-  const archive = await openTorchArchive(source, options);
-  const pickle = await archive.readPickle();
-  const result = runPickle(pickle, new TorchInterpreter(pickle.length));
-  if (result.end !== pickle.length) {
-    throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
-  }
-  const selection = selectTensors(result.value, result.opcodes, options.key);
-  const tensors = new ViewIndex(viewsOf(selection.tensors, archive, source));
-  return new TorchCheckpoint(tensors, reportOf(archive, result, selection), () => source.close?.());
+  const file = await openTorchArchive(source, options);
+  const { value, opcodes } = file.pickle;
+  const selection = selectTensors(value, opcodes, options.key);
+  const tensors = new ViewIndex(viewsOf(selection.tensors, file));
+  return new TorchCheckpoint(tensors, reportOf(file, selection), () => source.close?.());
 }
 
 async function refuseOtherFormats(source: ByteSource, options: ReadOptions): Promise<void> {
@@ -87,33 +81,6 @@ async function refuseOtherFormats(source: ByteSource, options: ReadOptions): Pro
   }
   const names = { legacy: "legacy PyTorch file", tar: "PyTorch file of a version before 0.2" };
   throw new SafetensorsError("UNSUPPORTED", `not supported yet: ${names[kind]}`, { kind: `torch-${kind}` });
-}
-
-/** The views of the tensors, in the order of the data in the file. */
-function viewsOf(
-  tensors: ReadonlyMap<string, TensorNode>,
-  archive: TorchArchive,
-  source: ByteSource,
-): Map<string, StridedView> {
-  const offsets = new Map<StorageNode, number>();
-  const views: [string, StridedView][] = [];
-  for (const [name, { layout }] of tensors) {
-    const { storage, dtype, shape, strides, byteOffset } = layout;
-    const start = offsets.get(storage) ?? storageOffset(archive, storage, name);
-    offsets.set(storage, start);
-    views.push([name, { source, dtype, shape, strides, bitOffset: (start + byteOffset) * 8 }]);
-  }
-  return new Map(views.sort((a, b) => a[1].bitOffset - b[1].bitOffset));
-}
-
-function storageOffset(archive: TorchArchive, storage: StorageNode, tensor: string): number {
-  try {
-    return archive.storageOffset(storage);
-  } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    const details = { ...error.details, tensor, cause: error };
-    throw new SafetensorsError(error.code, `tensor ${quote(tensor)}: ${error.reason}`, details);
-  }
 }
 
 class ViewIndex implements TensorIndex {
@@ -136,12 +103,12 @@ class ViewIndex implements TensorIndex {
   }
 }
 
-function reportOf(archive: TorchArchive, result: PickleResult, selection: Selection): TorchReport {
+function reportOf({ root, pickle }: TorchFile, selection: Selection): TorchReport {
   return {
-    root: archive.root,
-    protocol: result.protocol,
-    opcodes: result.opcodes,
-    globals: result.globals.map(({ module, name, called }) => {
+    root,
+    protocol: pickle.protocol,
+    opcodes: pickle.opcodes,
+    globals: pickle.globals.map(({ module, name, called }) => {
       const { path, role } = classifyGlobal(module, name);
       return { name: path, role, called };
     }),
