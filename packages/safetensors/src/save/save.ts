@@ -1,4 +1,3 @@
-import { TensorHandle } from "../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { HeaderOptions, TensorSpec } from "../format/encode.ts";
 import type { ReadOptions } from "../source/source.ts";
@@ -19,8 +18,14 @@ export interface TensorData extends TensorSpec {
   readonly data: ArrayBufferView | ArrayBufferLike;
 }
 
+/** A tensor whose bytes come as a stream: a `TensorHandle` is one. */
+export interface TensorStream extends TensorSpec {
+  /** The packed bytes in order, in pieces that fit `buffer` and are only valid until the next one is asked for. */
+  chunks(buffer: Uint8Array, options?: ReadOptions): Chunks;
+}
+
 /** What can be saved: a tensor in memory, or one that is still in another checkpoint. */
-export type SaveInput = TensorData | TensorHandle;
+export type SaveInput = TensorData | TensorStream;
 
 /** Tensors by name. */
 export type SaveInputs =
@@ -56,7 +61,7 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
 }
 
 function chunksOfInput(name: string, input: SaveInput, buffer: Uint8Array, options: ReadOptions): Chunks {
-  if (input instanceof TensorHandle) return input.chunks(buffer, options);
+  if ("chunks" in input) return input.chunks(buffer, options);
   const { data } = input;
   if (ArrayBuffer.isView(data)) return pieces(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   // A web page may have no SharedArrayBuffer at all, so that `instanceof` would fail there.
