@@ -23,6 +23,18 @@ export const MAX_LIST_PAGES = 100;
 /** Bytes of a ZIP central directory: 4 million members of ordinary name length. */
 export const MAX_ZIP_DIRECTORY_BYTES: number = 256 * MiB;
 
+/** Bytes of a compressed member when inflated: it cannot be read in part, so it is held in memory as a whole. */
+export const MAX_INFLATED_BYTES: number = 4096 * MiB;
+
+/** Bytes of the header of a NumPy array. NumPy reads 10,000 unless told to trust the file; plain dtypes need 1,500. */
+export const MAX_NPY_HEADER_BYTES: number = MiB;
+
+/** Dimensions of a NumPy array: what NumPy 2 can have. */
+export const MAX_NPY_DIMENSIONS = 64;
+
+/** Nesting of the Python literal in that header: structured dtypes, which may lie in each other, need two levels each. */
+export const MAX_LITERAL_DEPTH = 32;
+
 /** Bytes of `data.pkl`: about 100 bytes a tensor, so five million tensors. */
 export const MAX_PICKLE_BYTES: number = 512 * MiB;
 

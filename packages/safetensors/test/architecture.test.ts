@@ -11,7 +11,9 @@ const FLOORS: readonly (readonly string[])[] = [
   ["view", "zip"],
   ["plan"],
   ["checkpoint"],
-  ["torch", "numpy", "gguf", "save", "parallel", "quant"],
+  // Writers of other formats take what `save` takes.
+  ["save"],
+  ["torch", "numpy", "gguf", "parallel", "quant"],
   // The program of a worker thread, which is Node's, runs what the workers of all runtimes run.
   ["workers"],
   ["node", "webgpu", "tfjs", "onnxruntime", "opfs", "hub", "s3"],

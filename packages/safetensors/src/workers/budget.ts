@@ -41,6 +41,9 @@ function repeats(view: TensorView): boolean {
 }
 
 function tooSmall(budget: number, needed: number, tensor: string): SafetensorsError {
-  const text = `a budget of ${budget} bytes is too small, ${needed} are needed at once; raise it, or read large tensors in parts`;
-  return new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "budget", tensor });
+  const text = `a budget of ${budget} bytes is too small, ${needed} are needed at once`;
+  return new SafetensorsError("LIMIT_EXCEEDED", `${text}; raise it, or read large tensors in parts`, {
+    limit: "budget",
+    tensor,
+  });
 }

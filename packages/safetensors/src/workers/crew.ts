@@ -45,12 +45,11 @@ export class Crew {
     return index!;
   }
 
-  /** Reads these tensors. */
+  /** Reads these tensors; the caller has asked `throwIfOver`. */
   async *read(
     wanted: readonly WantedTensor[],
     options: CallOptions,
   ): AsyncGenerator<LoadedTensor, void, undefined> {
-    this.throwIfOver();
     const id = this.#nextCall++;
     const call = new ReadCall(id, wanted, options, () => this.#pump());
     this.#calls.push(call);

@@ -1,7 +1,7 @@
 import { toFloat32 } from "../dtype/decode.ts";
 import { DTYPES, type Dtype } from "../dtype/dtype.ts";
 
-/** Elements decoded at once: what lies between the two memories stays in the cache. A multiple of 8, for whole bytes. */
+/** Elements decoded at once, so that what lies between the memories is small. A multiple of 8, for whole bytes. */
 const STEP = 64 << 10;
 
 /** Whether the packed bytes of the dtype already are its elements as 32-bit floats. */

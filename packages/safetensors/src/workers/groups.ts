@@ -9,7 +9,7 @@ import { type Part, partsOf } from "./parts.ts";
 const GROUP_BYTES = 1 << 20;
 const GROUP_TENSORS = 1024;
 
-/** A tensor of more bytes is cut, so that all workers have a part of it. No part has more: it is to be given up soon. */
+/** A tensor of more bytes is cut, so that all workers have a part. None has more: it is to be given up soon. */
 const PART_BYTES = 8 << 20;
 
 /** Every tensor begins at a multiple: what the largest element type needs. */

@@ -17,7 +17,7 @@ interface Opening {
   readonly reject: (error: unknown) => void;
 }
 
-/** The pool's end of one worker: what it is doing, and whether it is alive. It keeps the process alive while it works. */
+/** The pool's end of one worker: what it is doing, and whether it lives. It keeps the process alive while it works. */
 export class WorkerLink {
   readonly #thread: Thread;
   readonly #events: LinkEvents;
@@ -49,9 +49,9 @@ export class WorkerLink {
 
   start(work: Work): void {
     const batch = this.#nextBatch++;
-    const { call, form, memory } = work;
+    const { call, form, memory, isNew } = work;
     try {
-      this.#thread.post({ kind: "run", batch, call, form, memory, jobs: sendJobs(work.jobs) });
+      this.#thread.post({ kind: "run", batch, call, form, memory, isNew, jobs: sendJobs(work.jobs) });
     } catch (error) {
       // What cannot be sent, for example an index with a method.
       return work.finish(error);

@@ -14,6 +14,13 @@ export function countForCollector(bytes: number): void {
   new ArrayBuffer(COLLECTED_BYTES);
 }
 
+/** Memory from the budget of a call. */
+export interface TakenMemory {
+  readonly memory: SharedArrayBuffer;
+  /** Whether no worker has seen it before. */
+  readonly isNew: boolean;
+}
+
 /**
  * The shared memory of a call, counted against its budget. Memory that is given back serves again: the first touch of
  * fresh memory costs several times the copy into it.
@@ -30,18 +37,17 @@ export class SharedMemory {
     this.#budget = budget;
   }
 
-  /** Memory of at least `size` bytes, with any content, and `beside` more bytes counted; nothing if there is no room. */
-  take(size: number, beside: number): SharedArrayBuffer | undefined {
-    if (this.#used + size + beside > this.#budget) return undefined;
+  /** Memory of at least `size` bytes, with `beside` more bytes counted; nothing if there is no room. */
+  take(size: number, beside: number): TakenMemory | undefined {
     const room = this.#budget - this.#used - beside;
-    const at = this.#spare.findIndex(
-      ({ byteLength }) => byteLength >= size && byteLength <= Math.min(2 * size, room),
-    );
+    if (size > room) return undefined;
+    const most = Math.min(2 * size, room);
+    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= size && byteLength <= most);
     const memory = at < 0 ? fresh(size) : this.#spare.splice(at, 1)[0]!;
     if (at >= 0) this.#spareBytes -= memory.byteLength;
     this.#used += memory.byteLength + beside;
     this.#trim();
-    return memory;
+    return { memory, isNew: at < 0 };
   }
 
   /** Memory that nobody looks at any more. */

@@ -73,6 +73,7 @@ export type ToWorker =
       readonly call: number;
       readonly form: TensorForm;
       readonly memory: SharedArrayBuffer;
+      readonly isNew: boolean;
       readonly jobs: SentJobs;
     }
   | { readonly kind: "abort"; readonly call: number };

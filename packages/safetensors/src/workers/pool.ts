@@ -28,8 +28,8 @@ export interface PoolOptions extends ReadOptions, Pick<UrlOptions, "headers" | "
   /** How strictly headers are read; `strict` unless said otherwise. */
   readonly mode?: ReadMode | undefined;
   /**
-   * The program of the workers, where a bundler has moved it: `workers/worker.js` of this package, in Node, Deno and Bun
-   * `node/pool-worker.js`, each bundled by itself.
+   * The program of the workers, where a bundler has moved it: `workers/worker.js` of this package, in Node, Deno and
+   * Bun `node/pool-worker.js`, each bundled by itself.
    */
   readonly program?: URL | undefined;
 }
@@ -70,8 +70,9 @@ export interface PoolTensorInfo {
 
 /**
  * Opens a checkpoint in workers, which read and decode its tensors beside the main thread. Each worker opens the input
- * for itself and reads the headers; the main thread gets these from one of them. What PyTorch files hold is read, too.
- * Bytes that are not in a SharedArrayBuffer are copied into one.
+ * for itself and reads the headers; the main thread gets these from one of them. A file that is replaced meanwhile is
+ * noticed where its tensors differ in dtype or size. PyTorch files are read, too. Bytes that are not in a
+ * SharedArrayBuffer are copied into one.
  *
  * Workers keep a process alive only while they open or read. Close the pool when done (`await using` does).
  *
@@ -145,8 +146,9 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   /**
-   * Reads tensors, or parts of them, in the order of their data unless said otherwise. A large tensor is read by all workers together, many
-   * small ones in one go. While the caller is busy, others are read ahead as far as the budget allows.
+   * Reads tensors, or parts of them, in the order of their data unless said otherwise. A large tensor is read by all
+   * workers together, many small ones in one go. While the caller is busy, others are read ahead as far as the budget
+   * allows. Progress counts the bytes of the tensors before they are decoded.
    *
    * @throws `TENSOR_NOT_FOUND`, `INVALID_SLICE`; errors of the source, with the tensor; the signal's reason;
    *   `LIMIT_EXCEEDED` if the budget is too small, before anything is read; `IO` if a worker dies; `CLOSED`
@@ -171,7 +173,7 @@ export class WorkerPool implements AsyncDisposable {
     yield* tensors as AsyncGenerator<PoolTensor<F>, void, undefined>;
   }
 
-  /** Reads one tensor, or a part of it. @throws as `read` */
+  /** Reads one tensor, or a part of it. Throws as `read` does. */
   async get<F extends TensorForm = "bytes">(
     name: string,
     { slice, ...options }: PoolGetOptions<F> = {},

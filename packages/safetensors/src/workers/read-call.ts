@@ -3,15 +3,14 @@ import type { Dtype } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import type { Progress } from "../plan/execute.ts";
 import { type Group, type GroupOptions, groupsOf, type PlacedTensor, type WantedTensor } from "./groups.ts";
-import { SharedMemory } from "./memory.ts";
+import { SharedMemory, type TakenMemory } from "./memory.ts";
 import type { Job, TensorForm } from "./messages.ts";
 
 /** A batch for a worker. */
-export interface Work {
+export interface Work extends TakenMemory {
   /** Number of the call that it belongs to. */
   readonly call: number;
   readonly form: TensorForm;
-  readonly memory: SharedArrayBuffer;
   readonly jobs: readonly Job[];
   /** To be called when it has been read, or with what has gone wrong. Never throws. */
   readonly finish: (error?: unknown) => void;
@@ -100,14 +99,15 @@ export class ReadCall {
   #openGroup(): void {
     const group = this.#next;
     if (!group) return;
-    let memory: SharedArrayBuffer | undefined;
+    let taken: TakenMemory | undefined;
     try {
-      memory = this.#memory.take(group.size, group.scratch);
+      taken = this.#memory.take(group.size, group.scratch);
     } catch (error) {
       // More than the machine has or the engine allows.
       return this.fail(error);
     }
-    if (!memory) return;
+    if (!taken) return;
+    const { memory, isNew } = taken;
     this.#next = this.#groups.next().value ?? undefined;
     const open: OpenGroup = { ...group, memory, left: group.batches.length };
     this.#open.push(open);
@@ -115,7 +115,7 @@ export class ReadCall {
     this.#waiting = group.batches
       .map(({ jobs, bytes }) => {
         const finish = (error?: unknown): void => this.#finish(open, bytes, error);
-        return { call: this.#id, form, memory, jobs, finish };
+        return { call: this.#id, form, memory, isNew, jobs, finish };
       })
       .reverse();
   }

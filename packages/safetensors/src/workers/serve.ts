@@ -79,9 +79,9 @@ export class PoolServer {
   }
 
   /** Reads what needs no decoding straight into the memory of the batch, all else beside it. */
-  async #read({ form, memory, jobs: sent }: RunMessage, signal: AbortSignal): Promise<void> {
+  async #read({ form, memory, isNew, jobs: sent }: RunMessage, signal: AbortSignal): Promise<void> {
     const jobs = receiveJobs(sent);
-    countForCollector(jobs.reduce((sum, { length }) => sum + length, 0));
+    if (isNew) countForCollector(jobs.reduce((sum, { length }) => sum + length, 0));
     const views = jobs.map((job) => this.#viewOf(job));
     const besides = new Map<number, number>();
     let size = 0;

@@ -10,33 +10,34 @@ import { tensorOf } from "./checkpoints.ts";
 describe("the shared memory of a call", () => {
   it("is never more than its budget", () => {
     const memory = new SharedMemory(100);
-    const first = memory.take(60, 30);
-    assert.equal(first?.byteLength, 60);
-    assert.equal(memory.take(11, 0), undefined);
+    const sizeOf = (size: number, beside: number): number | undefined =>
+      memory.take(size, beside)?.memory.byteLength;
+    assert.equal(sizeOf(60, 30), 60);
+    assert.equal(sizeOf(11, 0), undefined);
     memory.release(30);
-    assert.equal(memory.take(41, 0), undefined);
-    assert.equal(memory.take(40, 0)?.byteLength, 40);
+    assert.equal(sizeOf(41, 0), undefined);
+    assert.equal(sizeOf(40, 0), 40);
     memory.release(60);
-    assert.equal(memory.take(50, 11), undefined);
-    assert.equal(memory.take(50, 10)?.byteLength, 50);
+    assert.equal(sizeOf(50, 11), undefined);
+    assert.equal(sizeOf(50, 10), 50);
   });
 
   it("serves again where it is not much too large, and makes room where it is", () => {
     const memory = new SharedMemory(100);
     const first = memory.take(60, 0)!;
-    memory.give(first);
-    assert.equal(memory.take(40, 30), first);
-    memory.give(first);
+    assert.equal(first.isNew, true);
+    memory.give(first.memory);
+    assert.deepEqual(memory.take(40, 30), { memory: first.memory, isNew: false });
+    memory.give(first.memory);
     memory.release(30);
-    const small = memory.take(10, 0)!;
-    assert.notEqual(small, first);
+    assert.equal(memory.take(10, 0)?.memory.byteLength, 10);
     // There is no room for the larger one: that it is kept must not keep this from being read.
     const second = memory.take(35, 50)!;
-    assert.equal(second.byteLength, 35);
-    memory.give(second);
+    assert.equal(second.memory.byteLength, 35);
+    memory.give(second.memory);
     memory.release(50);
-    assert.equal(memory.take(60, 0)?.byteLength, 60);
-    assert.equal(memory.take(30, 0)?.byteLength, 30, "the spare one of 35 had to go");
+    assert.equal(memory.take(60, 0)?.isNew, true);
+    assert.equal(memory.take(30, 0)?.isNew, true, "the spare one of 35 had to go");
   });
 });
 

@@ -14,7 +14,7 @@ it("a worker does not read a tensor that is not the one the pool knows", async (
   const memory = new SharedArrayBuffer(16);
   for (const [batch, other] of [{}, { dtype: "BF16" }, { wholeBytes: 14 }].entries()) {
     const jobs = sendJobs([{ ...job, ...other } as Job]);
-    await server.receive({ kind: "run", batch, call: 0, form: "bytes", memory, jobs });
+    await server.receive({ kind: "run", batch, call: 0, form: "bytes", memory, isNew: true, jobs });
   }
   const [opened, read, ...failed] = sent;
   assert.deepEqual(opened, { kind: "opened", index: undefined });
