@@ -48,7 +48,7 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
     const writer = await SafetensorsWriter.begin(sink, entries, options);
     const tensors = new Map(entries);
     const total = writer.tensors.at(-1)?.dataOffsets[1] ?? 0;
-    const buffer = new Uint8Array(BUFFER_START + Math.min(BUFFER_BYTES, total)).subarray(BUFFER_START);
+    const buffer = transferBuffer(total);
     for (const { name, dataOffsets } of writer.tensors) {
       const chunks = chunksOfInput(name, tensors.get(name)!, buffer, options);
       await writer.write(name, counted(chunks, dataOffsets[0], total, options));
@@ -60,7 +60,18 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
   }
 }
 
-function chunksOfInput(name: string, input: SaveInput, buffer: Uint8Array, options: ReadOptions): Chunks {
+/** The buffer through which `total` bytes of data go. */
+export function transferBuffer(total: number): Uint8Array {
+  return new Uint8Array(BUFFER_START + Math.min(BUFFER_BYTES, total)).subarray(BUFFER_START);
+}
+
+/** The bytes of a tensor to save. `INVALID_TENSOR` if its data is no memory. */
+export function chunksOfInput(
+  name: string,
+  input: SaveInput,
+  buffer: Uint8Array,
+  options: ReadOptions,
+): Chunks {
   if ("chunks" in input) return input.chunks(buffer, options);
   const { data } = input;
   if (ArrayBuffer.isView(data)) return pieces(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -81,11 +92,11 @@ function* pieces(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
 }
 
 /** Passes the chunks on, reports progress after each and stops when the caller has given up. */
-async function* counted(
+export async function* counted(
   chunks: Chunks,
   start: number,
   total: number,
-  { signal, onProgress }: SaveOptions,
+  { signal, onProgress }: Pick<SaveOptions, "signal" | "onProgress">,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let done = start;
   for await (const chunk of chunks) {
