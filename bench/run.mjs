@@ -6,18 +6,32 @@ import { prepare } from "../scripts/prepare.mjs";
 import { checkDiskSpace, WORK } from "./lib/data.mjs";
 import { describeMachine } from "./lib/machine.mjs";
 import { printTable } from "./lib/table.mjs";
+import { coldRows } from "./rows/cold.mjs";
 import { convertRows } from "./rows/convert.mjs";
+import { cutRows } from "./rows/cut.mjs";
 import { largeRows } from "./rows/large.mjs";
 import { loadRows } from "./rows/load.mjs";
+import { oneRows } from "./rows/one.mjs";
 import { openRows } from "./rows/open.mjs";
+import { remoteRows } from "./rows/remote.mjs";
 import { smallRows } from "./rows/small.mjs";
 
-const GROUPS = { open: openRows, load: loadRows, convert: convertRows, small: smallRows, large: largeRows };
+const GROUPS = {
+  open: openRows,
+  one: oneRows,
+  load: loadRows,
+  cut: cutRows,
+  remote: remoteRows,
+  cold: coldRows,
+  convert: convertRows,
+  small: smallRows,
+  large: largeRows,
+};
 
 const USAGE = `npm run bench -- [options]
   --only GROUPS   some of ${Object.keys(GROUPS).join(",")} (default: all but large)
   --large         also convert 4 GB, for its memory
-  --runs N        measured runs of each side (default: 10 for open, 2 for large, else 4)
+  --runs N        measured runs of each side (default: from 10 for open to 2 for large)
   --size GB       size of the large checkpoint (default: 1)
   --json          print everything measured as JSON instead of the table
   --clean         delete the files made for measuring, and stop`;

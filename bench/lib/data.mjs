@@ -11,8 +11,12 @@ export const LARGE_GB = 4;
 
 /** Files and results of each group of rows, in GB for a checkpoint of one GB. */
 const DISK_GB = {
-  open: () => 0.02,
+  open: () => 0.1,
   load: (size) => size,
+  cut: () => 0.2,
+  one: () => 0.01,
+  remote: () => 0.1,
+  cold: (size) => size,
   convert: (size) => 3 * size,
   small: () => 0.1,
   large: () => 2 * LARGE_GB,
@@ -21,7 +25,8 @@ const DISK_GB = {
 /** Throws if the disk has no room for all that the groups write. */
 export function checkDiskSpace(groups, size) {
   mkdirSync(WORK, { recursive: true });
-  const there = readdirSync(WORK).reduce((sum, file) => sum + statSync(join(WORK, file)).size, 0);
+  // Holes in files take no room.
+  const there = readdirSync(WORK).reduce((sum, file) => sum + statSync(join(WORK, file)).blocks * 512, 0);
   const needed = groups.reduce((sum, group) => sum + DISK_GB[group](size), 1) * 1e9 - there;
   const { bavail, bsize } = statfsSync(WORK);
   if (bavail * bsize < needed) {

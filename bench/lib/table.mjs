@@ -29,7 +29,7 @@ function toCells(row) {
     milliseconds(row.theirs),
     `${row.noisy ? "~" : ""}${row.ratio.toFixed(2)}`,
     `${row.low.toFixed(2)}–${row.high.toFixed(2)}`,
-    verdict(row.goals.ratio, row.ratio, (goal) => goal.toFixed(1)),
+    verdict(row.goals.ratio, row.ratio, String),
     megabytes(row.peakOurs),
     megabytes(row.peakTheirs),
     verdict(row.goals.peak, row.peakOurs, megabytes),

@@ -1,17 +1,17 @@
-// Opens a file and lists its names: once, then again as often as the second argument says.
+// Opens a file and lists its names with one reader: once, then again as often as the last argument says.
 import { createHash } from "node:crypto";
-import { openPath } from "safetensors.js/node";
 import { report } from "./report.mjs";
 
-const [path, repeats] = process.argv.slice(2);
+const [path, reader, repeats] = process.argv.slice(2);
+const { list } = await import(`./list-${reader}.mjs`);
 const times = [];
 let names = [];
 for (let run = 0; run <= Number(repeats); run++) {
   const start = performance.now();
-  const checkpoint = await openPath(path);
-  names = [...checkpoint.keys()];
+  const opened = await list(path);
   times.push(performance.now() - start);
-  await checkpoint.close();
+  names = opened.names;
+  await opened.close?.();
 }
 const [first, ...again] = times;
 report({ first, again, names: createHash("sha256").update(names.sort().join("\n")).digest("hex") });

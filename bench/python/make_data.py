@@ -2,11 +2,15 @@
 
 model       a language model of AMOUNT GB with random weights, safetensors
 model-bin   the same, as PyTorch saves it
-header      AMOUNT tensors of two elements: nearly all of the file is header
+header      AMOUNT tensors of one element: nearly all of the file is header
+cut         a tensor of 16-bit numbers with AMOUNT rows and columns, and one of 32-bit with half as many
+one         AMOUNT tensors of one element, and one of 8 MB
+sparse      a language model of AMOUNT GB: one tensor of 64 MB has data, the rest of the file are holes
 small-bin   AMOUNT tensors of 512 bytes, as PyTorch saves them
 zeros-bin   a language model of AMOUNT GB with weights of zero, as PyTorch saves it; takes no memory to make
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ import numpy
 import safetensors.numpy
 import torch
 
+MB = 10**6
 HIDDEN, INNER, WORDS = 2048, 5632, 32000
 LAYER = {
     "input_layernorm": (HIDDEN,),
@@ -59,6 +64,33 @@ def experts(count: int) -> list[str]:
     return [f"model.layers.{i // 768}.mlp.experts.{i // 3 % 256}.{parts[i % 3]}.weight" for i in range(count)]
 
 
+def small_tensors(count: int) -> dict[str, numpy.ndarray]:
+    return {name: numpy.zeros(1, "float32") for name in experts(count)}
+
+
+def random_bits(*shape: int, bits: int) -> numpy.ndarray:
+    numbers = numpy.random.default_rng(0).integers(1 << bits, size=shape, dtype=f"uint{bits}")
+    return numbers.view(f"float{bits}")
+
+
+def write_sparse(gigabytes: float, path: str) -> None:
+    """Only the header and one tensor in the middle are written; the other bytes take no room on the disk."""
+    shapes = [*model_shapes(gigabytes)][:-1]
+    weight = random_bits(32 * MB, bits=16)
+    shapes.insert(len(shapes) // 2, ("lm_head.weight", weight.shape))
+    header, end = {}, 0
+    for name, shape in shapes:
+        begin, end = end, end + 2 * int(numpy.prod(shape))
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.seek(header["lm_head.weight"]["data_offsets"][0], os.SEEK_CUR)
+        weight.tofile(file)
+        file.truncate(8 + len(text) + end)
+
+
 def as_torch(arrays: dict[str, numpy.ndarray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -69,8 +101,16 @@ def make(kind: str, amount: float, path: str) -> None:
     elif kind == "model-bin":
         torch.save(as_torch(random_model(amount)), path)
     elif kind == "header":
-        arrays = {name: numpy.zeros(2, "float16") for name in experts(int(amount))}
-        safetensors.numpy.save_file(arrays, path)
+        safetensors.numpy.save_file(small_tensors(int(amount)), path)
+    elif kind == "cut":
+        side = int(amount)
+        half, single = random_bits(side, side, bits=16), random_bits(side // 2, side // 2, bits=32)
+        safetensors.numpy.save_file({"half": half, "single": single}, path)
+    elif kind == "one":
+        weight = random_bits(4 * MB, bits=16)
+        safetensors.numpy.save_file({**small_tensors(int(amount)), "lm_head.weight": weight}, path)
+    elif kind == "sparse":
+        write_sparse(amount, path)
     elif kind == "small-bin":
         random = numpy.random.default_rng(0)
         torch.save({name: torch.from_numpy(random.random(128, "float32")) for name in experts(int(amount))}, path)
