@@ -126,13 +126,21 @@ export async function planTensors(
   return (await planHandles(chooseTensors(checkpoint, choice), budget)).summary;
 }
 
+/**
+ * Small budgets get small reads. Between these, tensors may be open together that one large read completes: where that is
+ * too much for the budget and large reads are not, these it is, so that a budget that a plan without one names will do.
+ */
 async function planHandles(
   handles: readonly TensorHandle[],
   budget = Number.POSITIVE_INFINITY,
 ): Promise<ReadPlan> {
   const { planReads } = await import("../plan/plan.ts");
   const views = handles.map(({ view }) => view);
-  return planReads(views, { maxRead: Math.min(MAX_READ, budget / READ_SHARE) });
+  const maxRead = Math.min(MAX_READ, budget / READ_SHARE);
+  const plan = planReads(views, { maxRead });
+  if (maxRead === MAX_READ || plan.summary.peakMemory <= budget) return plan;
+  const large = planReads(views, { maxRead: MAX_READ });
+  return large.summary.peakMemory <= budget ? large : plan;
 }
 
 /** The tensors, or parts of them, in the order of the data, or as `names` lists them if `order` says so. */

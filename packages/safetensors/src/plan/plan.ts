@@ -38,7 +38,7 @@ export interface PlanSummary {
   readonly bytesRead: number;
   /** Bytes of the tensors that are asked for. */
   readonly usefulBytes: number;
-  /** Bytes held at once when the reads run one after the other: the smallest budget that will do. */
+  /** Bytes held at once when the reads run one after the other: a budget of so many will do, and less may. */
   readonly peakMemory: number;
   /** Bytes of the buffer that a read needs unless it is made straight into a tensor's memory. */
   readonly bufferBytes: number;

@@ -27,7 +27,7 @@ export function sliceView(view: TensorView, items: readonly IndexItem[]): Tensor
       }),
     ),
   );
-  return stackViews(view.dtype, shapeOf(selections), picked, listPosition(selections));
+  return stackViews(view.dtype, shapeOf(selections), picked, listPosition(items, selections));
 }
 
 /** Lists of one index go with lists of any length. */
@@ -41,13 +41,14 @@ function commonLength(lengths: readonly number[]): number {
 
 /**
  * Where the axis of the lists goes: to the place of the first list or integer if these stand side by side, else to
- * the front. This is NumPy's rule ("Combining advanced and basic indexing"), where integers count as lists beside one.
+ * the front. This is NumPy's rule ("Combining advanced and basic indexing"), where integers count as lists beside one,
+ * and an ellipsis stands between two of them even if it takes no axis.
  */
-function listPosition(selections: readonly Selection[]): number {
-  const isAdvanced = ({ kind }: Selection): boolean => kind === "list" || kind === "pick";
-  const first = selections.findIndex(isAdvanced);
-  const last = selections.findLastIndex(isAdvanced);
-  return selections.slice(first, last).every(isAdvanced) ? first : 0;
+function listPosition(items: readonly IndexItem[], selections: readonly Selection[]): number {
+  const isAdvanced = (item: IndexItem): boolean => typeof item === "number" || Array.isArray(item);
+  const between = items.slice(items.findIndex(isAdvanced), items.findLastIndex(isAdvanced));
+  if (!between.every(isAdvanced)) return 0;
+  return selections.findIndex(({ kind }) => kind === "list" || kind === "pick");
 }
 
 /** Shape of the selection without its lists. */
