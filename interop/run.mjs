@@ -5,11 +5,14 @@ import { fileURLToPath } from "node:url";
 import { runStep } from "./report.mjs";
 import { convertCheckpoints } from "./steps/convert.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
+import { checkNumpy } from "./steps/numpy.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
+import { checkSlices } from "./steps/slices.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
+import { writeTorchFiles } from "./steps/write-torch.mjs";
 import { ensureVenv } from "./venv.mjs";
 
 const STEPS = [
@@ -19,6 +22,9 @@ const STEPS = [
   ["files of ours, read by the reference, and their headers", writeForReference],
   ["PyTorch checkpoints, read by us", readTorchFiles],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
+  ["PyTorch files of ours, loaded by torch, and what torch.save makes of the same", writeTorchFiles],
+  ["slices: NumPy's answers, on every source, through the planner, at random budgets", checkSlices],
+  ["NumPy files, read by us, and ours read by NumPy", checkNumpy],
   ["Node 20 to 26, Bun and Deno: the same results", checkRuntimes],
 ];
 

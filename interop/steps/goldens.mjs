@@ -8,7 +8,13 @@ export const FIXTURES = fileURLToPath(new URL("../../packages/safetensors/test/f
 
 /** The committed goldens against the originals; leaves fresh PyTorch files in work/torch for later steps. */
 export async function checkGoldens(report, { python, work }) {
-  for (const script of ["format_cases.py", "make_cast_goldens.py", "make_dtype_goldens.py", "make_index_goldens.py"]) {
+  for (const script of [
+    "format_cases.py",
+    "make_cast_goldens.py",
+    "make_dtype_goldens.py",
+    "make_index_goldens.py",
+    "make_zip64_golden.py",
+  ]) {
     await report.try(script, () => {
       runPython(python, script, ["--check"]);
       report.check(script, true);

@@ -5,6 +5,7 @@ import {
   type ReadMode,
   type Traffic,
 } from "safetensors.js";
+import { numpyReader, openNumpy } from "safetensors.js/numpy";
 import { openTorch, torchReader } from "safetensors.js/torch";
 import { placeOf } from "./address.ts";
 
@@ -29,7 +30,10 @@ export async function openFiles(
     file,
     mode,
     names,
-    readers: [{ ...torchReader, open: (source, options) => openTorch(source, { ...options, key }) }],
+    readers: [
+      { ...torchReader, open: (source, options) => openTorch(source, { ...options, key }) },
+      { ...numpyReader, open: (source, options) => openNumpy(source, { ...options, names }) },
+    ],
   });
   return { ...opened, [Symbol.asyncDispose]: () => opened.whole.close() };
 }

@@ -31,9 +31,12 @@ const API: Readonly<Record<string, string>> = {
     type:Chunks type:EncodedHeader type:HeaderOptions type:SaveInput type:SaveInputs type:SaveOptions type:Sink
     type:TensorData type:TensorSpec`,
   "./torch": `
-    TorchCheckpoint classifyGlobal groupAliases openTorch torchReader
-    type:AliasGroups type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
-    type:TorchReport`,
+    TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
+    type:AliasGroups type:Aliases type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
+    type:TorchReport type:WriteTorchOptions`,
+  "./numpy": `
+    npyHeader numpyReader openNumpy writeNpy writeNpz
+    type:NpyOptions type:NumpyOptions type:WriteNumpyOptions`,
   "./workers": `
     openPool
     type:PoolGetOptions type:PoolInput type:PoolOptions type:PoolReadOptions type:PoolTensor type:PoolTensorInfo
@@ -45,10 +48,10 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath fileSink folderStore hugePages locateCheckpoint openFile openMapped openPath
-    openWeights pathPlace readHubToken saveFile
+    FileSource convertPath convertToTorch fileSink folderStore hugePages locateCheckpoint openFile openMapped openPath
+    openWeights pathPlace readHubToken saveFile saveTorch
     type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions
-    type:FileSink type:FolderOptions type:PathOptions`,
+    type:FileSink type:FolderOptions type:PathOptions type:ToTorchOptions type:ToTorchResult`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

@@ -22,7 +22,8 @@ Modes:
 
 What is checked: of safetensors, the header, the place of every tensor, and the size of the
 file; of an index, that its files are there and have the tensors it says; of PyTorch files,
-that the tensors can be read without running any code. The data itself is not read.
+that the tensors can be read without running any code; of NumPy files, every header. The
+data itself is not read.
 
 Examples:
   safetensors check model.safetensors
@@ -41,7 +42,7 @@ export function addCheck(program: Command): void {
     .command("check")
     .summary("tell whether files are valid and safe to read")
     .description(
-      "Checks safetensors and PyTorch files, folders and indexes, and lists everything that is wrong.",
+      "Checks safetensors, PyTorch and NumPy files, folders and indexes, and lists everything that is wrong.",
     )
     .argument("<input...>", `${INPUTS}; a checkpoint of several files is checked as one`)
     .addOption(

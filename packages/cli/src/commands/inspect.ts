@@ -55,7 +55,7 @@ export function addInspect(program: Command): void {
     .command("inspect")
     .summary("show what is in a file or a folder of weights")
     .description(
-      "Shows what is in a safetensors or PyTorch file, a folder or an index: tensors, dtypes, sizes and metadata.\n" +
+      "Shows what is in a safetensors, PyTorch or NumPy file, a folder or an index: tensors, dtypes, sizes and metadata.\n" +
         "Only headers are read, and no code of a PyTorch file is run.",
     )
     .argument("<input...>", INPUTS)

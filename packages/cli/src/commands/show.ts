@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { type Checkpoint, parseIndex, SafetensorsError, type TensorHandle } from "safetensors.js";
 import { DTYPES, type Dtype, decodeElement } from "safetensors.js/dtype";
+import { npyHeader } from "safetensors.js/numpy";
 import { expandInputs, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, fail } from "../output/failure.ts";
-import { npyHeader } from "../output/npy.ts";
 import { outColors, printLines, writeBytes } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { formatArray, formatValue } from "../output/values.ts";
@@ -92,7 +92,7 @@ async function show(pattern: string, wanted: string, options: ShowOptions): Prom
 
 async function showTensor(tensor: TensorHandle, wanted: string, options: ShowOptions): Promise<number> {
   if (options.npy || options.raw) {
-    if (options.npy) await writeBytes(npyHeader(tensor.dtype, tensor.shape));
+    if (options.npy) await writeBytes(npyHeader(tensor.dtype, tensor.shape, { bits: true }));
     for await (const chunk of tensor.chunks(new Uint8Array(CHUNK_BYTES))) await writeBytes(chunk);
     return EXIT.ok;
   }

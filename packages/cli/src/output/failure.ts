@@ -87,6 +87,10 @@ export function adviceFor(error: SafetensorsError): string | undefined {
       return "Do not use this checkpoint: such an index reaches for files outside its folder.";
     case "FORBIDDEN_GLOBAL":
       return "Do not load it with torch.load, which may run its code. Nothing of it was run here.";
+    case "UNSUPPORTED":
+      return details.kind === "safetensors"
+        ? "To make a PyTorch file of it, name one: safetensors convert model.safetensors model.pt"
+        : undefined;
     case "LIMIT_EXCEEDED":
       return details.limit === "MAX_EXPANSION"
         ? "If that is what you want, add --allow-expansion."

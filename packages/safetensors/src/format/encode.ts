@@ -106,7 +106,12 @@ function placeTensors(sorted: readonly NamedSpec[]): TensorInfo[] {
   });
 }
 
-function checkedByteLength(name: string, dtype: Dtype, shape: readonly number[]): number {
+/**
+ * Bytes of a tensor's data.
+ *
+ * @throws `INVALID_TENSOR`, `SIZE_OVERFLOW`, `MISALIGNED`
+ */
+export function checkedByteLength(name: string, dtype: Dtype, shape: readonly number[]): number {
   const fail = (code: "INVALID_TENSOR" | "SIZE_OVERFLOW" | "MISALIGNED", text: string): never => {
     throw new SafetensorsError(code, `tensor ${quote(name)} ${text}`, { tensor: name });
   };
@@ -141,7 +146,8 @@ function encodeMetadata(metadata: NonNullable<HeaderOptions["metadata"]>): strin
   return `{${members.join(",")}}`;
 }
 
-function checkText(text: string, what: string): void {
+/** Throws `INVALID_NAME` for text that UTF-8 cannot hold. */
+export function checkText(text: string, what: string): void {
   if (text.isWellFormed()) return;
   throw new SafetensorsError(
     "INVALID_NAME",

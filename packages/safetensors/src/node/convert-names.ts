@@ -41,7 +41,6 @@ function renamed(file: string): string {
 export async function outputPaths(input: CheckpointFiles, output: string | undefined): Promise<OutputPaths> {
   const paths = await choosePaths(input, output);
   const inputs = [...input.files, ...(input.index ? [input.index.file] : [])];
-  const taken = await Promise.all(inputs.map((file) => statOf(join(input.folder, file))));
   const targets = paths.index === undefined ? paths.files : [...paths.files, paths.index];
   if (new Set(targets.map((name) => name.toLowerCase())).size < targets.length) {
     throw new SafetensorsError(
@@ -49,15 +48,27 @@ export async function outputPaths(input: CheckpointFiles, output: string | undef
       "two of the input's files would get the same name when converted",
     );
   }
-  for (const name of targets) {
-    const path = join(paths.folder, name);
+  await checkTargets(
+    inputs.map((file) => join(input.folder, file)),
+    targets.map((name) => join(paths.folder, name)),
+  );
+  return paths;
+}
+
+/**
+ * Refuses to write where something would be destroyed.
+ *
+ * @throws `IO` when a target is a folder, or one of the inputs under whatever name
+ */
+export async function checkTargets(inputs: readonly string[], targets: readonly string[]): Promise<void> {
+  const taken = await Promise.all(inputs.map(statOf));
+  for (const path of targets) {
     const there = await statOf(path);
     if (there?.isDirectory()) throw failure(path, "cannot be written: it is a folder");
     if (there && taken.some((one) => one?.ino === there.ino && one.dev === there.dev)) {
       throw failure(path, "is the input itself; name another output");
     }
   }
-  return paths;
 }
 
 async function choosePaths(input: CheckpointFiles, output: string | undefined): Promise<OutputPaths> {
@@ -72,12 +83,16 @@ async function choosePaths(input: CheckpointFiles, output: string | undefined): 
   if (output === undefined || status?.isDirectory() || output.endsWith("/") || output.endsWith(sep)) {
     return { folder: output ?? input.folder, files };
   }
+  await checkFolderOf(output);
+  return { folder: dirname(output), files: [basename(output)] };
+}
+
+/** Throws `NOT_FOUND` if there is no folder to write a file into. */
+export async function checkFolderOf(output: string): Promise<void> {
   const folder = dirname(output);
-  if (!(await statOf(folder))?.isDirectory()) {
-    const text = `there is no folder ${quote(folder)} to write ${quote(basename(output))} into`;
-    throw new SafetensorsError("NOT_FOUND", text, { file: output });
-  }
-  return { folder, files: [basename(output)] };
+  if ((await statOf(folder))?.isDirectory()) return;
+  const text = `there is no folder ${quote(folder)} to write ${quote(basename(output))} into`;
+  throw new SafetensorsError("NOT_FOUND", text, { file: output });
 }
 
 async function statOf(path: string): Promise<BigIntStats | undefined> {

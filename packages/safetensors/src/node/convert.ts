@@ -69,13 +69,13 @@ export async function convertPath(
   options: ConvertOptions = {},
 ): Promise<ConvertResult> {
   const location = await locateTorch(input);
-  const paths = await outputPaths(location, output);
   const opened = new Map<string, TorchCheckpoint>();
   try {
     for (const file of location.files) {
       opened.set(file, await inFile(file, () => openTorchFile(join(location.folder, file), options)));
     }
     joinShards(opened, location.index?.weightMap);
+    const paths = await outputPaths(location, output);
     const plans: FilePlan[] = [];
     for (const [position, [file, checkpoint]] of [...opened].entries()) {
       const outputPath = join(paths.folder, paths.files[position]!);

@@ -1,4 +1,5 @@
 export { type ConvertedFile, type ConvertOptions, type ConvertResult, convertPath } from "./convert.ts";
+export { convertToTorch, type ToTorchOptions, type ToTorchResult } from "./convert-to-torch.ts";
 export { type FileSink, fileSink } from "./file-sink.ts";
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
 export { type FolderOptions, folderStore, pathPlace } from "./folder-store.ts";
@@ -8,3 +9,4 @@ export { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 export { openMapped } from "./mapped-file.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";
 export { saveFile } from "./save-file.ts";
+export { saveTorch } from "./save-torch.ts";

@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { quote, SafetensorsError } from "../errors.ts";
 import { compareUtf8 } from "../format/utf8.ts";
 import type { ByteSource } from "../source/source.ts";
 import type { StridedView } from "../view/view.ts";
@@ -11,11 +12,23 @@ export interface AliasGroups {
   readonly aliases: ReadonlyMap<string, string>;
 }
 
+/** Which name of a group to keep; names that belong to no group do not matter. */
+export interface AliasOptions {
+  /** Names to keep. */
+  readonly keep?: readonly string[] | undefined;
+  /** Names not to keep, as in `shared_tensors_to_discard` of huggingface_hub, if their group has another one. */
+  readonly discard?: readonly string[] | undefined;
+}
+
 /**
- * Finds tensors that are the same view of the same data ("tied weights") and keeps of each group the name that comes
- * first by code points. Views that differ in anything are all kept, also where they overlap; so are empty tensors.
+ * Finds tensors that are the same view of the same data ("tied weights") and keeps one name of each group: one to keep,
+ * else one that is not to be discarded; of several, the one that comes first by code points. Views that differ in
+ * anything are all kept, also where they overlap; so are empty tensors.
+ *
+ * @throws `AMBIGUOUS` if a name is to be kept and to be discarded
  */
-export function groupAliases(checkpoint: Checkpoint): AliasGroups {
+export function groupAliases(checkpoint: Checkpoint, options: AliasOptions = {}): AliasGroups {
+  const rank = rankOf(options);
   const groups = new Map<string, string[]>();
   const sources = new Map<ByteSource, number>();
   for (const { name, view } of checkpoint) {
@@ -27,10 +40,23 @@ export function groupAliases(checkpoint: Checkpoint): AliasGroups {
   }
   const aliases = new Map<string, string>();
   for (const names of groups.values()) {
-    const first = names.reduce((a, b) => (compareUtf8(a, b) <= 0 ? a : b));
+    const first = names.reduce((a, b) => ((rank(a) - rank(b) || compareUtf8(a, b)) <= 0 ? a : b));
     for (const name of names) if (name !== first) aliases.set(name, first);
   }
   return { kept: Array.from(checkpoint.keys()).filter((name) => !aliases.has(name)), aliases };
+}
+
+/** How much a name is wanted: the lower, the more. */
+function rankOf(options: AliasOptions): (name: string) => number {
+  const keep = new Set(options.keep);
+  const discard = new Set(options.discard);
+  const both = options.keep?.find((name) => discard.has(name));
+  if (both !== undefined) {
+    throw new SafetensorsError("AMBIGUOUS", `the name ${quote(both)} is to be kept and to be discarded`, {
+      tensor: both,
+    });
+  }
+  return (name) => (keep.has(name) ? 0 : discard.has(name) ? 2 : 1);
 }
 
 function viewKey(view: StridedView, sources: Map<ByteSource, number>): string {

@@ -1,4 +1,4 @@
-/** Reads PyTorch checkpoints without running any code from them. */
+/** Reads PyTorch checkpoints without running any code from them, and writes them. */
 export { type AliasGroups, groupAliases } from "./aliases.ts";
 export { torchReader } from "./format-reader.ts";
 export { classifyGlobal, type GlobalRole, type KnownGlobal } from "./globals.ts";
@@ -10,3 +10,5 @@ export {
   type TorchReport,
 } from "./reader.ts";
 export type { LeftOut } from "./select.ts";
+export type { Aliases } from "./write/aliases.ts";
+export { type WriteTorchOptions, writeTorch } from "./write/write-torch.ts";
