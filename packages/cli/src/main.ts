@@ -9,6 +9,7 @@ const HELP = `
 Examples:
   safetensors inspect model.safetensors
   safetensors check downloads/*
+  safetensors scan downloads/
   safetensors convert pytorch_model.bin
   safetensors show model.safetensors 'wte.weight[0, :10]'
 
@@ -19,6 +20,7 @@ Run \`safetensors <command> --help\` for the options, examples and exit codes of
 const COMMANDS: ReadonlyMap<string, () => Promise<(program: Command) => void>> = new Map([
   ["inspect", async () => (await import("./commands/inspect.ts")).addInspect],
   ["check", async () => (await import("./commands/check.ts")).addCheck],
+  ["scan", async () => (await import("./commands/scan.ts")).addScan],
   ["convert", async () => (await import("./commands/convert.ts")).addConvert],
   ["show", async () => (await import("./commands/show.ts")).addShow],
   ["stats", async () => (await import("./commands/stats.ts")).addStats],

@@ -59,10 +59,10 @@ test("convert --json and --quiet say the same in this direction", (t) => {
   const { seconds, ...result } = JSON.parse(stdout);
   assert.equal(typeof seconds, "number");
   assert.deepEqual(result, {
+    inputs: [{ input, inputBytes: readFileSync(input).length }],
     files: [
       {
-        input,
-        inputBytes: readFileSync(input).length,
+        inputs: [input],
         output,
         outputBytes: readFileSync(output).length,
         tensors: 2,

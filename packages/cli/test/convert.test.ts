@@ -343,3 +343,65 @@ test("convert writes the same bytes each time", (t) => {
   safetensors(["convert", input, join(folder, "2")]);
   assert.deepEqual(readFileSync(join(folder, "1")), readFileSync(join(folder, "2")));
 });
+
+test("convert writes what is asked for, in as many files as asked for", (t) => {
+  const folder = temporaryFolder(t);
+  const run = (
+    name: string,
+    ...args: string[]
+  ): { code: number | null; stderr: string; json: ConvertJson } => {
+    const output = join(folder, name);
+    const { code, stdout, stderr } = safetensors([
+      "convert",
+      torchFixture("sharded"),
+      output,
+      "--json",
+      ...args,
+    ]);
+    return { code, stderr, json: JSON.parse(stdout) };
+  };
+  const one = run("one.safetensors", "--single-file", "--verify");
+  assert.equal(one.code, 0, one.stderr);
+  assert.equal(one.json.files.length, 1);
+  assert.equal(one.json.inputs.length, 3);
+  const split = run("split", "--max-shard-size", `${Math.ceil(one.json.files[0]!.bytes / 3)}`);
+  assert.equal(split.code, 0, split.stderr);
+  assert.ok(split.json.files.length >= 3);
+  const part = run(
+    "part.safetensors",
+    "--single-file",
+    "--include",
+    "*.weight",
+    "--exclude",
+    "*.0.*",
+    "--dtype",
+    "F16",
+  );
+  assert.equal(part.code, 0, part.stderr);
+  const { tensors } = JSON.parse(safetensors(["inspect", join(folder, "part.safetensors"), "--json"]).stdout);
+  assert.ok(tensors.length > 0);
+  for (const { name, dtype } of tensors) {
+    assert.match(name, /\.weight$/);
+    assert.doesNotMatch(name, /\.0\./);
+    assert.notEqual(dtype, "F32");
+  }
+});
+
+interface ConvertJson {
+  readonly inputs: readonly unknown[];
+  readonly files: readonly { readonly bytes: number }[];
+}
+
+test("convert refuses options that make no sense", (t) => {
+  const output = join(temporaryFolder(t), "out");
+  for (const [args, message] of [
+    [["--max-shard-size", "5GiB"], /5GiB.*5GB or 500MB/],
+    [["--dtype", "F8"], /F8.*F64, F32, F16, BF16/],
+    [["--include", "nothing"], /TENSOR_NOT_FOUND/],
+    [["--strip-prefix", "nothing."], /TENSOR_NOT_FOUND.*"nothing\."/],
+  ] as const) {
+    const { code, stderr } = safetensors(["convert", torchFixture("sharded"), output, ...args]);
+    assert.equal(code, 2, args.join(" "));
+    assert.match(stderr, message);
+  }
+});

@@ -1,8 +1,16 @@
 import { join } from "node:path";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { SafetensorsError } from "safetensors.js";
-import { convertPath, convertToTorch, locateCheckpoint, openFile } from "safetensors.js/node";
-import { type TorchReport, torchReader } from "safetensors.js/torch";
+import {
+  type ConvertResult,
+  convertPath,
+  convertToTorch,
+  locateCheckpoint,
+  openFile,
+} from "safetensors.js/node";
+import { parseSize } from "safetensors.js/save";
+import { torchReader } from "safetensors.js/torch";
+import { globsFilter } from "../glob.ts";
 import { interruptible } from "../interrupt.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { formatBytes, formatSeconds, plural } from "../output/numbers.ts";
@@ -27,24 +35,30 @@ const SPEED_FROM = 10_000_000;
 
 interface ConvertOptions {
   readonly key?: string;
+  readonly flatten?: true;
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly stripPrefix?: string;
+  readonly dtype?: "F64" | "F32" | "F16" | "BF16";
+  readonly maxShardSize?: number;
+  readonly singleFile?: true;
+  readonly keep?: string[];
+  readonly discard?: string[];
+  readonly quantized: "refuse" | "raw" | "dequantize";
+  readonly sparse: "refuse" | "densify" | "parts";
+  readonly splitComplex?: true;
+  readonly verify?: true;
   readonly allowExpansion?: true;
   readonly json?: true;
   readonly quiet?: true;
 }
 
 /** What a conversion did, in either direction. */
-interface Converted {
-  readonly files: readonly {
-    readonly input: string;
-    readonly inputLength: number;
-    readonly output: string;
-    readonly byteLength: number;
-    readonly tensors: number;
-    readonly dataLength: number;
-    readonly aliases: ReadonlyMap<string, string>;
-    readonly report?: TorchReport;
-  }[];
-  readonly index?: string;
+interface Converted extends Pick<ConvertResult, "files" | "index"> {
+  readonly inputs: readonly (Partial<ConvertResult["inputs"][number]> & {
+    path: string;
+    byteLength: number;
+  })[];
 }
 
 const HELP = `
@@ -59,6 +73,8 @@ Examples:
   safetensors convert checkpoint.pt weights.safetensors --key state_dict
   safetensors convert models/llama converted/
   safetensors convert model.safetensors model.pt
+  safetensors convert big.ckpt out/ --include 'model.*' --strip-prefix model. --max-shard-size 5GB
+  safetensors convert weights.bin --dtype BF16 --verify
 
 Exit codes:
   0    converted
@@ -78,6 +94,34 @@ export function addConvert(program: Command): void {
     .argument("<input>", "a PyTorch file (.bin, .pt, .pth, .ckpt) or safetensors, an index, or a folder")
     .argument("[output]", "a file to write; a folder for a checkpoint of several files")
     .option("--key <path>", "where the tensors are, if the file has several sets: model, state_dict, a.b …")
+    .option("--flatten", "all tensors of the file, under their paths from the top")
+    .option("--include <glob...>", "only tensors whose names match: * is any text, ? is one character")
+    .option("--exclude <glob...>", "no tensors whose names match")
+    .option("--strip-prefix <text>", "take this off the begin of names, such as module.")
+    .addOption(
+      new Option("--dtype <dtype>", "cast floats, rounding to nearest even").choices([
+        "F64",
+        "F32",
+        "F16",
+        "BF16",
+      ]),
+    )
+    .option("--max-shard-size <size>", "split anew into files of at most 5GB, 500MB …", parseShardSize)
+    .option("--single-file", "put all tensors into one file")
+    .option("--keep <name...>", "of tensors that share their data, store them under these names")
+    .option("--discard <name...>", "of tensors that share their data, store them not under these names")
+    .addOption(
+      new Option("--quantized <how>", "torch's quantized tensors")
+        .choices(["refuse", "raw", "dequantize"])
+        .default("refuse"),
+    )
+    .addOption(
+      new Option("--sparse <how>", "sparse tensors")
+        .choices(["refuse", "densify", "parts"])
+        .default("refuse"),
+    )
+    .option("--split-complex", "write complex128 and complex32 as two tensors, .real and .imag")
+    .option("--verify", "read the new files again and compare, before they take their places")
     .option("--allow-expansion", "write it even if it gets more than 4 times as large as the input")
     .option("--json", "print the result as JSON")
     .option("--quiet", "print nothing but errors")
@@ -96,12 +140,11 @@ async function convert(
   const progress = startProgress(!options.quiet);
   const start = performance.now();
   try {
-    const { key, allowExpansion } = options;
     const running = { signal, onProgress: progress.update };
     const result: Converted =
       output !== undefined && TORCH_NAME.test(output) && !(await isTorch(input))
         ? await toTorch(input, output, options, running)
-        : await convertPath(input, output, { key, allowExpansion, ...running });
+        : await convertPath(input, output, { ...rulesOf(options), ...running });
     progress.stop();
     const seconds = (performance.now() - start) / 1000;
     if (options.json) await printLines([toJson(resultJson(result, seconds), 2)]);
@@ -112,6 +155,26 @@ async function convert(
     if (signal.aborted) throw error;
     return fail(error, options.json ?? false);
   }
+}
+
+function parseShardSize(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as SafetensorsError).reason);
+  }
+}
+
+/** The options as the library has them. */
+function rulesOf(options: ConvertOptions): Parameters<typeof convertPath>[2] {
+  const { include, exclude, singleFile, splitComplex, maxShardSize, ...same } = options;
+  return {
+    ...same,
+    ...(include && { include: globsFilter(include) }),
+    ...(exclude && { exclude: globsFilter(exclude) }),
+    maxShardSize: singleFile ? Number.POSITIVE_INFINITY : maxShardSize,
+    complex128: splitComplex ? "split" : "refuse",
+  };
 }
 
 /** Whether the input is a PyTorch checkpoint, by the content of its first file. */
@@ -131,28 +194,31 @@ async function toTorch(
   options: ConvertOptions,
   running: NonNullable<Parameters<typeof convertToTorch>[2]>,
 ): Promise<Converted> {
-  if (options.key !== undefined) {
-    throw new SafetensorsError("UNSUPPORTED", "--key is for PyTorch files, the input is none");
+  const { json: _, quiet: __, quantized: ___, sparse: ____, ...others } = options;
+  const [other] = Object.keys(others);
+  if (other !== undefined) {
+    const name = other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new SafetensorsError("UNSUPPORTED", `--${name} is for PyTorch files, the input is none`);
   }
-  const { inputs, ...result } = await convertToTorch(input, output, running);
-  const inputLength = inputs.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  return { files: [{ input, inputLength, ...result }] };
+  const { inputs, output: path, ...result } = await convertToTorch(input, output, running);
+  return { inputs, files: [{ path, inputs: inputs.map((one) => one.path), ...result }] };
 }
 
-function resultJson({ files, index }: Converted, seconds: number): unknown {
+function resultJson({ inputs, files, index }: Converted, seconds: number): unknown {
   return {
-    files: files.map(({ input, inputLength, output, byteLength, tensors, dataLength }) => {
-      return { input, inputBytes: inputLength, output, outputBytes: byteLength, tensors, bytes: dataLength };
+    inputs: inputs.map(({ path, byteLength }) => ({ input: path, inputBytes: byteLength })),
+    files: files.map(({ inputs: from, path, byteLength, tensors, dataLength }) => {
+      return { inputs: from, output: path, outputBytes: byteLength, tensors, bytes: dataLength };
     }),
     ...(index !== undefined && { index }),
     aliases: Object.fromEntries(files.flatMap((file) => [...file.aliases])),
-    pickle: summarise(reportsIn(files)),
+    pickle: summarise(reportsIn(inputs)),
     seconds,
   };
 }
 
-function reportsIn(files: Converted["files"]): TorchReport[] {
-  return files.flatMap(({ report }) => report ?? []);
+function reportsIn(inputs: Converted["inputs"]): ConvertResult["inputs"][number]["report"][] {
+  return inputs.flatMap(({ report }) => report ?? []);
 }
 
 function* resultLines(result: Converted, seconds: number): Iterable<string> {
@@ -164,16 +230,16 @@ function* resultLines(result: Converted, seconds: number): Iterable<string> {
   yield* table([{ style: outColors.dim }, {}], [...facts(result)]);
 }
 
-function* facts({ files, index }: Converted): Iterable<Fact> {
-  yield* listed("written", files, LISTED, ({ output, byteLength }) => {
-    return `${nameText(output)}  ${outColors.dim(formatBytes(byteLength))}`;
+function* facts({ inputs, files, index }: Converted): Iterable<Fact> {
+  yield* listed("written", files, LISTED, ({ path, byteLength }) => {
+    return `${nameText(path)}  ${outColors.dim(formatBytes(byteLength))}`;
   });
   if (index !== undefined) yield ["", nameText(index)];
   const aliases = files.flatMap((file) => [...file.aliases]);
   yield* listed("tied", aliases, LISTED, ([name, kept]) => {
     return `${nameText(name)} is ${nameText(kept)}, stored once`;
   });
-  const pickle = summarise(reportsIn(files));
+  const pickle = summarise(reportsIn(inputs));
   if (!pickle) return;
   yield* pickleFacts(pickle, LISTED);
   const unknown = pickle.globals.filter((global) => global.role === "unknown");

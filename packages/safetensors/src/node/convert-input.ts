@@ -4,6 +4,7 @@ import { diagnose } from "../format/diagnose.ts";
 import { orClose } from "../source/or-close.ts";
 import type { ByteSource } from "../source/source.ts";
 import { openTorch, type TorchCheckpoint, type TorchOptions, torchReader } from "../torch/index.ts";
+import { decompress } from "./decompress.ts";
 import { openFile } from "./file-source.ts";
 import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 
@@ -25,7 +26,7 @@ export async function openTorchFile(path: string, options: TorchOptions): Promis
   const source = await openFile(path, { blocking: true });
   return orClose(source, async () => {
     const head = await readHead(source);
-    if (torchReader.recognises(head)) return await openTorch(source, options);
+    if (torchReader.recognises(head)) return await openTorch(source, { decompress, ...options });
     throw await whatElse(source, head);
   });
 }

@@ -2,6 +2,7 @@ import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { quote, SafetensorsError } from "../errors.ts";
+import { shardName } from "../save/split.ts";
 import type { CheckpointFiles } from "./locate.ts";
 
 /** Where a conversion writes. */
@@ -36,10 +37,15 @@ function renamed(file: string): string {
  * Decides where the output goes, and refuses what would destroy something. Nothing is created yet.
  *
  * @param output a file for a checkpoint of one file, else a folder; beside the input if undefined.
+ * @param count number of files, if it is not that of the input: they are then numbered anew.
  * @throws `NOT_FOUND`, `IO` when an output is a folder, or the input itself under whatever name
  */
-export async function outputPaths(input: CheckpointFiles, output: string | undefined): Promise<OutputPaths> {
-  const paths = await choosePaths(input, output);
+export async function outputPaths(
+  input: CheckpointFiles,
+  output: string | undefined,
+  count?: number,
+): Promise<OutputPaths> {
+  const paths = await choosePaths(namesFor(input, count), input.folder, output);
   const inputs = [...input.files, ...(input.index ? [input.index.file] : [])];
   const targets = paths.index === undefined ? paths.files : [...paths.files, paths.index];
   if (new Set(targets.map((name) => name.toLowerCase())).size < targets.length) {
@@ -71,17 +77,33 @@ export async function checkTargets(inputs: readonly string[], targets: readonly 
   }
 }
 
-async function choosePaths(input: CheckpointFiles, output: string | undefined): Promise<OutputPaths> {
+/** The names of the output's files, and of its index if it has one. */
+function namesFor(input: CheckpointFiles, count: number | undefined): Omit<OutputPaths, "folder"> {
   const files = input.files.map(safetensorsName);
+  if (count === undefined) {
+    return input.index || files.length > 1 ? { files, index: safetensorsIndexName(input) } : { files };
+  }
+  const stem = files[0]!.replace(/(-\d{5,6}-of-\d{5,6})?\.safetensors$/, "");
+  const numbered = Array.from({ length: count }, (_, index) =>
+    shardName(stem, "safetensors", index + 1, count),
+  );
+  return count > 1 ? { files: numbered, index: `${stem}.safetensors.index.json` } : { files: numbered };
+}
+
+async function choosePaths(
+  names: Omit<OutputPaths, "folder">,
+  beside: string,
+  output: string | undefined,
+): Promise<OutputPaths> {
   const status = output === undefined ? undefined : await statOf(output);
-  if (input.index || files.length > 1) {
+  if (names.index !== undefined) {
     if (output !== undefined && status && !status.isDirectory()) {
       throw failure(output, "is a file, but a checkpoint of several files needs a folder");
     }
-    return { folder: output ?? input.folder, files, index: safetensorsIndexName(input) };
+    return { folder: output ?? beside, ...names };
   }
   if (output === undefined || status?.isDirectory() || output.endsWith("/") || output.endsWith(sep)) {
-    return { folder: output ?? input.folder, files };
+    return { folder: output ?? beside, ...names };
   }
   await checkFolderOf(output);
   return { folder: dirname(output), files: [basename(output)] };

@@ -21,11 +21,12 @@ export class FileGroup {
   #lastTurn = performance.now();
 
   /** Begins a file. Its own `commit` brings all of it to the disk; that of the group gives it its name. */
-  async add(path: string): Promise<Sink> {
+  async add(path: string): Promise<Sink & Pick<FileSink, "temporary">> {
     const isNew = (await realpath(path).catch(() => undefined)) === undefined;
     const sink = await fileSink(path);
     this.#members.push({ path, sink, isNew });
     return {
+      temporary: sink.temporary,
       write: (bytes) => {
         sink.write(bytes);
         return this.#giveWay();

@@ -14,6 +14,8 @@ const WRITE_BYTES = 1 << 30;
 
 /** A sink that writes a file. */
 export interface FileSink extends Sink {
+  /** Where the bytes are until `commit`. */
+  readonly temporary: string;
   /** Flushes and closes the file, which still has its temporary name: `commit` has nothing left to do but to rename. */
   prepare(): void;
 }
@@ -57,6 +59,7 @@ export async function fileSink(path: string): Promise<FileSink> {
     }
   };
   return {
+    temporary,
     write(bytes) {
       try {
         for (let done = 0; done < bytes.length; ) {

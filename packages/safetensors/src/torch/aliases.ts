@@ -1,4 +1,4 @@
-import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { compareUtf8 } from "../format/utf8.ts";
 import type { ByteSource } from "../source/source.ts";
@@ -6,7 +6,7 @@ import type { StridedView } from "../view/view.ts";
 
 /** Names with data of their own, and names for the same data. */
 export interface AliasGroups {
-  /** One name for each different view, in the checkpoint's order. */
+  /** One name for each different view, in the order of the tensors. */
   readonly kept: readonly string[];
   /** The other names, each with the one that is kept for it. */
   readonly aliases: ReadonlyMap<string, string>;
@@ -27,11 +27,13 @@ export interface AliasOptions {
  *
  * @throws `AMBIGUOUS` if a name is to be kept and to be discarded
  */
-export function groupAliases(checkpoint: Checkpoint, options: AliasOptions = {}): AliasGroups {
+export function groupAliases(tensors: Iterable<TensorHandle>, options: AliasOptions = {}): AliasGroups {
   const rank = rankOf(options);
   const groups = new Map<string, string[]>();
   const sources = new Map<ByteSource, number>();
-  for (const { name, view } of checkpoint) {
+  const all: string[] = [];
+  for (const { name, view } of tensors) {
+    all.push(name);
     const isWhole = !("pieces" in view) && !view.shape.includes(0);
     const key = isWhole ? viewKey(view, sources) : `alone ${name}`;
     const names = groups.get(key);
@@ -43,7 +45,7 @@ export function groupAliases(checkpoint: Checkpoint, options: AliasOptions = {})
     const first = names.reduce((a, b) => ((rank(a) - rank(b) || compareUtf8(a, b)) <= 0 ? a : b));
     for (const name of names) if (name !== first) aliases.set(name, first);
   }
-  return { kept: Array.from(checkpoint.keys()).filter((name) => !aliases.has(name)), aliases };
+  return { kept: all.filter((name) => !aliases.has(name)), aliases };
 }
 
 /** How much a name is wanted: the lower, the more. */

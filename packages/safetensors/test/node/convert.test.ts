@@ -114,7 +114,7 @@ test("progress grows to the total, over all files", async (t) => {
   assert.equal(last, total);
   assert.deepEqual(
     [...new Set(steps.map(([, , file]) => file))],
-    files.map(({ output }) => output.slice(output.lastIndexOf("model-"))),
+    files.map(({ path }) => path.slice(path.lastIndexOf("model-"))),
   );
 });
 
@@ -151,13 +151,15 @@ test("metadata of the caller goes into every file; a tied tensor of that name is
 test("the result names files, sizes and the index", async (t) => {
   const folder = temporaryFolder(t);
   cpSync(fixturePath("torch/sharded"), folder, { recursive: true });
-  const { files, index } = await convertPath(join(folder, "pytorch_model.bin.index.json"));
+  const { inputs, files, index } = await convertPath(join(folder, "pytorch_model.bin.index.json"));
   assert.equal(index, join(folder, "model.safetensors.index.json"));
   assert.equal(files.length, 3);
-  for (const { input, inputLength, output, byteLength } of files) {
-    assert.equal(readFileSync(input).length, inputLength);
-    assert.equal(readFileSync(output).length, byteLength);
-  }
+  for (const { path, byteLength } of [...inputs, ...files])
+    assert.equal(readFileSync(path).length, byteLength);
+  assert.deepEqual(
+    files.flatMap((file) => file.inputs),
+    inputs.map(({ path }) => path),
+  );
   const whole = JSON.parse(readFileSync(index, "utf8"));
   assert.equal(
     whole.metadata.total_size,
