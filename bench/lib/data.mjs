@@ -19,6 +19,7 @@ const DISK_GB = {
   cold: (size) => size,
   convert: (size) => 3 * size,
   small: () => 0.1,
+  scan: (size) => size,
   large: () => 2 * LARGE_GB,
 };
 

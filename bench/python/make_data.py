@@ -7,6 +7,7 @@ cut         a tensor of 16-bit numbers with AMOUNT rows and columns, and one of 
 one         AMOUNT tensors of one element, and one of 8 MB
 sparse      a language model of AMOUNT GB: one tensor of 64 MB has data, the rest of the file are holes
 small-bin   AMOUNT tensors of 512 bytes, as PyTorch saves them
+sparse-bin  a tensor of AMOUNT GB with zeros, as PyTorch saves it; in the file they are holes
 zeros-bin   a language model of AMOUNT GB with weights of zero, as PyTorch saves it; takes no memory to make
 """
 
@@ -91,6 +92,28 @@ def write_sparse(gigabytes: float, path: str) -> None:
         file.truncate(8 + len(text) + end)
 
 
+class Sparse:
+    """A file in which blocks of zeros become holes."""
+
+    BLOCK = 1 << 20
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), self.BLOCK):
+            block = view[start : start + self.BLOCK]
+            if len(block) == self.BLOCK and not numpy.frombuffer(block, "uint64").any():
+                self.file.seek(self.BLOCK, os.SEEK_CUR)
+            else:
+                self.file.write(block)
+        return len(view)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def as_torch(arrays: dict[str, numpy.ndarray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -114,6 +137,9 @@ def make(kind: str, amount: float, path: str) -> None:
     elif kind == "small-bin":
         random = numpy.random.default_rng(0)
         torch.save({name: torch.from_numpy(random.random(128, "float32")) for name in experts(int(amount))}, path)
+    elif kind == "sparse-bin":
+        with open(path, "wb") as file:
+            torch.save({"weight": torch.zeros(round(amount * 1e9) // 2, dtype=torch.float16)}, Sparse(file))
     elif kind == "zeros-bin":
         torch.save(as_torch({name: numpy.zeros(shape, "float16") for name, shape in model_shapes(amount)}), path)
     else:

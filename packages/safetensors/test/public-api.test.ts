@@ -20,23 +20,28 @@ const API: Readonly<Record<string, string>> = {
     type:StridedView type:TensorChoice type:TensorIndex type:TensorInfo type:TensorView type:Tiling type:Traffic
     type:UrlOptions type:WeightsFormat type:WholeFileOptions`,
   "./dtype": `
-    DTYPES DTYPE_ORDER decodeElement isDtype toFloat32
-    type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind`,
+    DTYPES DTYPE_ORDER castFloats decodeElement isDtype isFloatDtype toFloat32
+    type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:FloatDtype`,
   "./diagnose": "diagnose type:Diagnosis type:FileKind",
   "./format": `
     Header encodeHeader parseHeader readHeaderLength
     type:EncodedHeader type:HeaderOptions type:ParseOptions type:ReadMode type:TensorInfo type:TensorSpec`,
   "./save": `
-    SafetensorsWriter encodeHeader memorySink save
-    type:Chunks type:EncodedHeader type:HeaderOptions type:SaveInput type:SaveInputs type:SaveOptions type:Sink
-    type:TensorData type:TensorSpec`,
+    SafetensorsWriter applyNameRules castTensor encodeHeader memorySink parseSize save shardName splitGreedily
+    type:Chunks type:EncodedHeader type:HeaderOptions type:NameRules type:SaveInput type:SaveInputs
+    type:SaveOptions type:Sink type:TensorData type:TensorSpec type:TensorStream`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
-    type:AliasGroups type:Aliases type:GlobalRole type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchOptions
-    type:TorchReport type:WriteTorchOptions`,
+    type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole
+    type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchContainer type:TorchOptions type:TorchReport
+    type:WriteTorchOptions`,
   "./numpy": `
     npyHeader numpyReader openNumpy writeNpy writeNpz
     type:NpyOptions type:NumpyOptions type:WriteNumpyOptions`,
+  "./scan": `
+    FINDINGS scan toSarif
+    type:Finding type:FindingCode type:SarifLog type:SarifTool type:ScanOptions type:ScanReport
+    type:ScannedGlobal type:Severity type:Verdict`,
   "./workers": `
     openPool
     type:PoolGetOptions type:PoolInput type:PoolOptions type:PoolReadOptions type:PoolTensor type:PoolTensorInfo
@@ -48,10 +53,11 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath convertToTorch fileSink folderStore hugePages locateCheckpoint openFile openMapped openPath
-    openWeights pathPlace readHubToken saveFile saveTorch
-    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:FileOptions
-    type:FileSink type:FolderOptions type:PathOptions type:ToTorchOptions type:ToTorchResult`,
+    FileSource convertPath convertToTorch fileSink folderStore hugePages locateCheckpoint openFile openMapped
+    openPath openWeights pathPlace readHubToken saveFile saveTorch
+    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:ConvertedInput
+    type:FileOptions type:FileSink type:FolderOptions type:OutputRules type:PathOptions type:ToTorchOptions
+    type:ToTorchResult type:WriteOptions`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

@@ -32,6 +32,11 @@ const FOLDER_ATTRIBUTE = 0x10;
 /** Names that some reader would take for another one, or that leave the folder they are unpacked into. */
 const UNSAFE_NAME = /[\\\0]|(?:^|\/)\.{0,2}\/|(?:^|\/)\.{1,2}$|^$/;
 
+/** Whether no archive may have a member of that name: some reader would take it for another one, or for a way out. */
+export function isUnsafeName(name: string): boolean {
+  return UNSAFE_NAME.test(name);
+}
+
 /** Reads and checks the central directory (APPNOTE 4.3.12). */
 export async function readDirectory(source: ByteSource, options?: ReadOptions): Promise<Directory> {
   const { place, tail } = await readEnd(source, options);
@@ -131,7 +136,7 @@ function memberName(bytes: Uint8Array, flags: number): string {
   } catch {
     throw invalidArchive("the name of a member is not UTF-8");
   }
-  if (UNSAFE_NAME.test(name)) throw invalidArchive(`unsafe member name ${quote(name)}`);
+  if (isUnsafeName(name)) throw invalidArchive(`unsafe member name ${quote(name)}`);
   // Without the flag, some readers take the bytes for code page 437: the same only in ASCII.
   if ((flags & UTF8_NAME) === 0 && name.length !== bytes.length) {
     throw invalidArchive(`the member name ${quote(name)} is not marked as UTF-8`);

@@ -11,6 +11,7 @@ export interface Member {
   readonly flags?: number;
   readonly size?: number;
   readonly compressedSize?: number;
+  readonly crc32?: number;
   readonly headerOffset?: number;
   readonly disk?: number;
   /** External attributes. */
@@ -152,6 +153,7 @@ function sizeOf(member: Member): number {
 }
 
 function checksum(member: Member): number {
+  if (member.crc32 !== undefined) return member.crc32;
   return typeof member.data === "number" || member.data === undefined ? 0 : crc32(member.data);
 }
 

@@ -1,0 +1,145 @@
+import { quote, SafetensorsError } from "../errors.ts";
+import { readInto } from "../source/read-into.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
+import { invalidArchive } from "./fields.ts";
+
+/** A member that is compressed with deflate: where its bytes lie, and what the directory says of them. */
+export interface DeflatedMember {
+  readonly name: string;
+  /** Where the compressed bytes begin in the source. */
+  readonly offset: number;
+  readonly compressedSize: number;
+  /** Bytes when inflated. */
+  readonly size: number;
+  readonly crc32: number;
+}
+
+/** Compressed bytes of a read, and of a piece for the decompressor, which may make a thousand times as many of them. */
+const READ_BYTES = 1 << 20;
+const PIECE_BYTES = 1 << 15;
+
+/** The first read, where only the begin is wanted. */
+const PREFIX_READ_BYTES = 1 << 12;
+
+/** Deflate stores 258 bytes in two bits at best (RFC 1951, 3.2.5), so no byte becomes more than these. */
+const MAX_RATIO = 1032;
+
+/**
+ * Inflates a member, in pieces. What comes is not checked against the size and the CRC of the directory.
+ *
+ * @param readBytes bytes to read at once.
+ * @throws `INVALID_ARCHIVE` for what is not deflate, `UNSUPPORTED` where the runtime has no decompressor, and what the
+ *   source throws
+ */
+export async function* inflate(
+  source: ByteSource,
+  member: DeflatedMember,
+  options?: ReadOptions,
+  readBytes: number = READ_BYTES,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { name, size, compressedSize, offset } = member;
+  if (size > compressedSize * MAX_RATIO) {
+    throw invalidArchive(`${quote(name)} cannot have ${size} bytes, compressed to ${compressedSize}`, offset);
+  }
+  const { readable, writable } = newDecompressor();
+  const stopper = new AbortController();
+  const signals = [stopper.signal, ...(options?.signal ? [options.signal] : [])];
+  const feeder = new Feeder(source, member, readBytes, AbortSignal.any(signals));
+  const feeding = feeder.feed(writable.getWriter());
+  const reader = readable.getReader();
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } catch (cause) {
+    if (feeder.failure) throw feeder.failure.error;
+    const text = `the compressed data of ${quote(name)} is damaged or cut off`;
+    throw new SafetensorsError("INVALID_ARCHIVE", text, { at: offset, cause });
+  } finally {
+    // Nothing is to be read any more when the caller has had enough.
+    stopper.abort(new SafetensorsError("CLOSED", "inflating has been given up"));
+    await reader.cancel().catch(() => {});
+    await feeding;
+  }
+}
+
+/**
+ * The first `length` bytes of a member, all where it has fewer. Its checksum is not looked at.
+ *
+ * @throws `INVALID_ARCHIVE` also where the data ends before; else as `inflate`
+ */
+export async function inflatePrefix(
+  source: ByteSource,
+  member: DeflatedMember,
+  length: number,
+  options?: ReadOptions,
+): Promise<Uint8Array> {
+  const { name, size, offset } = member;
+  const wanted = Math.min(length, size);
+  const parts: Uint8Array[] = [];
+  let done = 0;
+  for await (const part of inflate(source, member, options, PREFIX_READ_BYTES)) {
+    parts.push(part.subarray(0, wanted - done));
+    done += parts.at(-1)!.length;
+    if (done === wanted) break;
+  }
+  if (done < wanted) throw invalidArchive(`${quote(name)} inflates to ${done} bytes, not ${size}`, offset);
+  const prefix = new Uint8Array(wanted);
+  let at = 0;
+  for (const part of parts) {
+    prefix.set(part, at);
+    at += part.length;
+  }
+  return prefix;
+}
+
+/** Puts the compressed bytes into the decompressor. */
+class Feeder {
+  readonly #source: ByteSource;
+  readonly #member: DeflatedMember;
+  readonly #readBytes: number;
+  readonly #signal: AbortSignal;
+  /** Why reading failed: what a stream makes of it differs between runtimes. */
+  failure: { readonly error: unknown } | undefined;
+
+  constructor(source: ByteSource, member: DeflatedMember, readBytes: number, signal: AbortSignal) {
+    this.#source = source;
+    this.#member = member;
+    this.#readBytes = readBytes;
+    this.#signal = signal;
+  }
+
+  /** Never rejects: what goes wrong shows when the other end is read. */
+  async feed(writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>): Promise<void> {
+    const pieces = this.#pieces();
+    try {
+      // Each write is waited for: `pipeThrough` goes ahead of Node's decompressor by any amount.
+      for await (const piece of pieces) await writer.write(piece);
+      await writer.close();
+    } catch (error) {
+      await writer.abort(error).catch(() => {});
+    }
+  }
+
+  async *#pieces(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    const { offset, compressedSize } = this.#member;
+    for (let done = 0; done < compressedSize; done += this.#readBytes) {
+      const bytes = new Uint8Array(Math.min(this.#readBytes, compressedSize - done));
+      try {
+        this.#signal.throwIfAborted();
+        await readInto(this.#source, offset + done, bytes, { signal: this.#signal });
+      } catch (error) {
+        this.failure = { error };
+        throw error;
+      }
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+    }
+  }
+}
+
+function newDecompressor(): DecompressionStream {
+  try {
+    return new DecompressionStream("deflate-raw");
+  } catch (cause) {
+    const text = "this runtime cannot inflate: it has no DecompressionStream for deflate-raw";
+    throw new SafetensorsError("UNSUPPORTED", text, { kind: "zip", cause });
+  }
+}
