@@ -2,7 +2,7 @@
  * What went wrong, as a word a program can match. A code never changes its meaning; new ones may be added.
  *
  * - Header (spec: "Format"): `HEADER_TOO_SMALL`, `HEADER_TOO_LARGE`, `INVALID_HEADER_LENGTH`, `INVALID_UTF8`,
- *   `INVALID_JSON` (not JSON at all), `INVALID_HEADER` (JSON, but not a header), `UNKNOWN_DTYPE`, `DUPLICATE_NAME`,
+ *   `INVALID_JSON` (not JSON at all), `INVALID_HEADER` (JSON, but not a header; NumPy headers too), `UNKNOWN_DTYPE`, `DUPLICATE_NAME`,
  *   `DUPLICATE_KEY`, `UNSAFE_INTEGER` (above 2^53 - 1).
  * - Layout: `INVALID_OFFSETS` (overlap, hole or reversed range), `SIZE_OVERFLOW`, `MISALIGNED` (bits that do not
  *   fill a byte), `SIZE_MISMATCH`, `TRUNCATED`, `TRAILING_BYTES`.

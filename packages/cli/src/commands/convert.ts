@@ -91,7 +91,10 @@ export function addConvert(program: Command): void {
     .description(
       "Converts a PyTorch checkpoint to safetensors, or back. No code in it is run, and Python is not needed.",
     )
-    .argument("<input>", "a PyTorch file (.bin, .pt, .pth, .ckpt) or safetensors, an index, or a folder")
+    .argument(
+      "<input>",
+      "a PyTorch (.bin, .pt, .pth, .ckpt), NumPy (.npz, .npy) or safetensors file, an index, or a folder",
+    )
     .argument("[output]", "a file to write; a folder for a checkpoint of several files")
     .option("--key <path>", "where the tensors are, if the file has several sets: model, state_dict, a.b …")
     .option("--flatten", "all tensors of the file, under their paths from the top")
@@ -217,7 +220,7 @@ function resultJson({ inputs, files, index }: Converted, seconds: number): unkno
   };
 }
 
-function reportsIn(inputs: Converted["inputs"]): ConvertResult["inputs"][number]["report"][] {
+function reportsIn(inputs: Converted["inputs"]): (ConvertResult["inputs"][number]["report"] & {})[] {
   return inputs.flatMap(({ report }) => report ?? []);
 }
 

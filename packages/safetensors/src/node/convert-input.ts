@@ -1,9 +1,11 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { openSafetensors, readHead } from "../checkpoint/safetensors.ts";
 import { SafetensorsError } from "../errors.ts";
 import { diagnose } from "../format/diagnose.ts";
+import { numpyReader, openNumpy } from "../numpy/index.ts";
 import { orClose } from "../source/or-close.ts";
 import type { ByteSource } from "../source/source.ts";
-import { openTorch, type TorchCheckpoint, type TorchOptions, torchReader } from "../torch/index.ts";
+import { openTorch, type TorchOptions, torchReader } from "../torch/index.ts";
 import { decompress } from "./decompress.ts";
 import { openFile } from "./file-source.ts";
 import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
@@ -21,12 +23,13 @@ export async function locateTorch(input: string): Promise<CheckpointFiles> {
   }
 }
 
-/** Opens one PyTorch file for conversion, with blocking reads: these are the fastest, and nothing else is to be done. */
-export async function openTorchFile(path: string, options: TorchOptions): Promise<TorchCheckpoint> {
+/** Opens one file for conversion, PyTorch or NumPy, with blocking reads: these are the fastest, and nothing else is to be done. */
+export async function openInput(path: string, options: TorchOptions): Promise<Checkpoint> {
   const source = await openFile(path, { blocking: true });
   return orClose(source, async () => {
     const head = await readHead(source);
     if (torchReader.recognises(head)) return await openTorch(source, { decompress, ...options });
+    if (numpyReader.recognises(head)) return await openNumpy(source);
     throw await whatElse(source, head);
   });
 }

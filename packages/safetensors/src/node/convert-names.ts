@@ -16,7 +16,7 @@ export interface OutputPaths {
 
 /** The name of the safetensors file for a PyTorch file, as Python's converters have it. */
 export function safetensorsName(file: string): string {
-  return `${renamed(file).replace(/\.(bin|pt|pth|ckpt|safetensors)$/, "")}.safetensors`;
+  return `${renamed(file).replace(/\.(bin|pt|pth|ckpt|npz|npy|safetensors)$/, "")}.safetensors`;
 }
 
 /** The name of the index for a PyTorch index, or for numbered files without one. */

@@ -1,10 +1,11 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { TensorHandle } from "../checkpoint/tensor.ts";
 import type { FloatDtype } from "../dtype/cast.ts";
 import { castTensor } from "../save/cast.ts";
 import { applyNameRules, type NameRules } from "../save/rename.ts";
 import type { TensorStream } from "../save/save.ts";
 import { splitGreedily } from "../save/split.ts";
-import { type AliasOptions, groupAliases, type TorchCheckpoint } from "../torch/index.ts";
+import { type AliasOptions, groupAliases } from "../torch/index.ts";
 
 /** Which tensors a conversion writes, under which names, in which form, in how many files. */
 export interface OutputRules extends NameRules, AliasOptions {
@@ -34,7 +35,7 @@ export interface OutputContent {
  * @throws what `applyNameRules` and `groupAliases` throw
  */
 export function contentsOf(
-  opened: ReadonlyMap<string, TorchCheckpoint>,
+  opened: ReadonlyMap<string, Checkpoint>,
   rules: OutputRules,
   reserved: ReadonlySet<string>,
 ): OutputContent[] {

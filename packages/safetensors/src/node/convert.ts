@@ -1,18 +1,19 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { joinShards } from "../checkpoint/sharded.ts";
 import { inFile, SafetensorsError } from "../errors.ts";
 import { encodeHeader } from "../format/encode.ts";
 import { EXPANSION_ALLOWANCE, MAX_EXPANSION } from "../limits.ts";
-import type { TorchCheckpoint, TorchOptions, TorchReport } from "../torch/index.ts";
-import { locateTorch, openTorchFile } from "./convert-input.ts";
+import { TorchCheckpoint, type TorchOptions, type TorchReport } from "../torch/index.ts";
+import { locateTorch, openInput } from "./convert-input.ts";
 import { outputPaths } from "./convert-names.ts";
 import { contentsOf, type OutputRules } from "./convert-outputs.ts";
 import { type OutputFile, type WriteOptions, writeOutputs } from "./convert-write.ts";
 
 /** Options of `convertPath`: how to read the input, what of it to write and how. */
 export interface ConvertOptions extends Omit<TorchOptions, "signal">, OutputRules, WriteOptions {
-  /** Metadata for every file, besides `format: "pt"` and the names of tied tensors. */
+  /** Metadata for every file, besides `format` ("pt" or "np") and the names of tied tensors. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Write it even if it is more than `MAX_EXPANSION` times as large as the input. */
   readonly allowExpansion?: boolean | undefined;
@@ -22,8 +23,8 @@ export interface ConvertOptions extends Omit<TorchOptions, "signal">, OutputRule
 export interface ConvertedInput {
   readonly path: string;
   readonly byteLength: number;
-  /** What the PyTorch file asked for, and what was left out. */
-  readonly report: TorchReport;
+  /** What the PyTorch file asked for, and what was left out; NumPy files ask for nothing. */
+  readonly report?: TorchReport;
 }
 
 /** One output file of a conversion. */
@@ -48,13 +49,13 @@ export interface ConvertResult {
 }
 
 /**
- * Converts PyTorch files to safetensors, without running any code from them. The split into files stays unless another
+ * Converts PyTorch and NumPy files to safetensors, without running any code from them. The split into files stays unless another
  * is asked for; of tensors that are the same view of the same data one is kept, and metadata names the others.
  *
  * All files are opened and checked before anything is written, and the new files appear only when all are complete,
  * the index last. An error, or the signal, leaves everything as it was.
  *
- * @param input a PyTorch file, an index such as `pytorch_model.bin.index.json`, or a folder with either.
+ * @param input a PyTorch or NumPy file, an index such as `pytorch_model.bin.index.json`, or a folder with either.
  * @param output a file, or a folder; beside the input if undefined.
  * @throws every error of locating and reading the input; `UNSUPPORTED` if it is safetensors already; `INDEX_MISMATCH`;
  *   `LIMIT_EXCEEDED` (`MAX_EXPANSION`); what `applyNameRules` throws; `IO`, also when the output is the input
@@ -66,20 +67,24 @@ export async function convertPath(
 ): Promise<ConvertResult> {
   const location = await locateTorch(input);
   const { folder, files: names, index } = location;
-  const opened = new Map<string, TorchCheckpoint>();
+  const opened = new Map<string, Checkpoint>();
   try {
     for (const file of names) {
-      opened.set(file, await inFile(file, () => openTorchFile(join(folder, file), options)));
+      opened.set(file, await inFile(file, () => openInput(join(folder, file), options)));
     }
     joinShards(opened, index?.weightMap);
-    const metadata = new Map([["format", "pt"], ...Object.entries(options.metadata ?? {})]);
+    const isTorch = [...opened.values()].some((checkpoint) => checkpoint instanceof TorchCheckpoint);
+    const metadata = new Map([["format", isTorch ? "pt" : "np"], ...Object.entries(options.metadata ?? {})]);
     const contents = contentsOf(opened, options, new Set(metadata.keys()));
     const isSplitAnew = options.maxShardSize !== undefined || contents.length !== names.length;
     const paths = await outputPaths(location, output, isSplitAnew ? contents.length : undefined);
     const inputs = await Promise.all(
-      Array.from(opened, async ([file, { report }]) => {
+      Array.from(opened, async ([file, checkpoint]): Promise<ConvertedInput> => {
         const path = join(folder, file);
-        return { path, byteLength: (await stat(path)).size, report };
+        const { size: byteLength } = await stat(path);
+        return checkpoint instanceof TorchCheckpoint
+          ? { path, byteLength, report: checkpoint.report }
+          : { path, byteLength };
       }),
     );
     const outputs: OutputFile[] = [];

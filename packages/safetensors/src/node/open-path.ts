@@ -3,7 +3,8 @@ import { type FormatReader, type OpenOptions, open } from "../checkpoint/open.ts
 import { openStore, type StoreOptions } from "../checkpoint/open-store.ts";
 import { numpyReader } from "../numpy/index.ts";
 import { orClose } from "../source/or-close.ts";
-import { torchReader } from "../torch/index.ts";
+import { openTorch, torchReader } from "../torch/index.ts";
+import { decompress } from "./decompress.ts";
 import { type FileOptions, openFile } from "./file-source.ts";
 import { type FolderOptions, pathPlace } from "./folder-store.ts";
 
@@ -11,7 +12,10 @@ import { type FolderOptions, pathPlace } from "./folder-store.ts";
 export interface PathOptions extends Omit<StoreOptions, "file">, FolderOptions {}
 
 /** Formats that are looked for beside safetensors. */
-const READERS: readonly FormatReader[] = [torchReader, numpyReader];
+const READERS: readonly FormatReader[] = [
+  { ...torchReader, open: (source, options) => openTorch(source, { decompress, ...options }) },
+  numpyReader,
+];
 
 /**
  * Opens a checkpoint: a safetensors, PyTorch or NumPy file, a folder, or an index; several files come as one checkpoint.

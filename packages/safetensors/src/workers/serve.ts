@@ -3,6 +3,7 @@ import { open } from "../checkpoint/open.ts";
 import { openStore } from "../checkpoint/open-store.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadMode } from "../format/mode.ts";
+import { numpyReader } from "../numpy/index.ts";
 import { executePlan } from "../plan/execute.ts";
 import { planReads } from "../plan/plan.ts";
 import { urlPlace } from "../source/url-place.ts";
@@ -145,7 +146,7 @@ async function openInput(
       `there are no files here to open ${quote(input.path)}: ${advice}`,
     );
   }
-  const options = { mode, readers: [torchReader] };
+  const options = { mode, readers: [torchReader, numpyReader] };
   if (input.kind === "blob") return open(input.blob, options);
   if (input.kind === "bytes") return open(input.bytes, options);
   const { headers, retry } = input;

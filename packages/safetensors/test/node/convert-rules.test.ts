@@ -116,3 +116,21 @@ test("of tied tensors the wanted name is kept", async (t) => {
   });
   assert.ok(third.files[0]!.aliases.has(kept));
 });
+
+test("NumPy files are converted as well", async (t) => {
+  const folder = temporaryFolder(t);
+  const archives = readdirSync(fixturePath("numpy")).filter((name) => /\.np[yz]$/.test(name));
+  let converted = 0;
+  for (const name of archives) {
+    const input = fixturePath(`numpy/${name}`);
+    const before = await hashes(input).catch(() => undefined);
+    if (!before) continue;
+    converted++;
+    const { files, inputs } = await convertPath(input, join(folder, `${name}.safetensors`));
+    assert.deepEqual(await hashes(files[0]!.path), before);
+    assert.equal(inputs[0]!.report, undefined);
+  }
+  assert.ok(converted > 3);
+  await using checkpoint = await openPath(join(folder, readdirSync(folder)[0]!));
+  assert.equal(checkpoint.metadata.get("format"), "np");
+});
