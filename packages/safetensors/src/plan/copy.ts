@@ -1,4 +1,4 @@
-import { forEachPlace, isInOrder, type Transfer } from "./transfer.ts";
+import { forEachPlace, isInOrder, type Transfer, type TransferAxis } from "./transfer.ts";
 
 /** Rows of at least so many bytes are moved as a block; the call costs more than the loop for shorter ones. */
 const BLOCK_ROW_BYTES = 32;
@@ -27,8 +27,8 @@ export function copyTransfer(
   const output = elementsOf(to, toBit / 8, size);
   if (!input || !output) return forEachRow(axes, fromBit, toBit, 8, byteMover(from, to, bits / 8));
   // There is no 64-bit array that moves bits unchanged and fast, so such elements move as two halves.
-  const mover = bits === 64 ? pairMover : elementMover;
-  forEachRow(axes, fromBit, toBit, size * 8, mover(input, output));
+  if (bits === 64) return forEachRow(axes, fromBit, toBit, 64 / 2, pairMover(input, output));
+  moveElements(input, output, axes, fromBit, toBit, size * 8);
 }
 
 /** Moves one row: `count` elements from `at` on to `targetAt`, all in one unit. */
@@ -51,10 +51,44 @@ function blockMover(from: Uint8Array, to: Uint8Array, bytes: number): RowMover {
   return (at, _step, targetAt) => to.set(from.subarray(at, at + bytes), targetAt);
 }
 
-function elementMover(from: Elements, to: Elements): RowMover {
-  return (at, step, targetAt, targetStep, count) => {
-    for (let i = 0; i < count; i++) to[targetAt + i * targetStep] = from[at + i * step]!;
+/** Moves the rows of the last two axes together: a call for each row would cost more than a short row. */
+function moveElements(
+  from: Elements,
+  to: Elements,
+  axes: Transfer["axes"],
+  fromBit: number,
+  toBit: number,
+  unit: number,
+): void {
+  const none = { size: 1, source: 0, target: 0 };
+  const inUnits = ({ size, source, target }: TransferAxis): [number, number, number] => {
+    return [size, source / unit, target / unit];
   };
+  const rows = inUnits(axes.at(-2) ?? none);
+  const row = inUnits(axes.at(-1) ?? none);
+  forEachPlace(axes.slice(0, -2), fromBit, toBit, (at, targetAt) => {
+    moveRows(from, to, at / unit, targetAt / unit, ...rows, ...row);
+  });
+}
+
+/** All in arguments: what a loop takes from around its function is read anew each time. */
+function moveRows(
+  from: Elements,
+  to: Elements,
+  at: number,
+  targetAt: number,
+  rows: number,
+  rowStep: number,
+  targetRowStep: number,
+  count: number,
+  step: number,
+  targetStep: number,
+): void {
+  for (let r = 0; r < rows; r++) {
+    const start = at + r * rowStep;
+    const targetStart = targetAt + r * targetRowStep;
+    for (let i = 0; i < count; i++) to[targetStart + i * targetStep] = from[start + i * step]!;
+  }
 }
 
 function pairMover(from: Elements, to: Elements): RowMover {
