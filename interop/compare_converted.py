@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from make_torch_fixtures import packed_bytes, tensors_of
+from torch_containers import load_any
 
 
 def load_original(source, state_dict):
@@ -23,7 +24,7 @@ def load_original(source, state_dict):
         for file in files:
             loaded |= torch.load(source.parent / file)
     else:
-        loaded = torch.load(source, weights_only=False)
+        loaded = load_any(source)
     prefix = f"{state_dict}." if state_dict else ""
     found = ((name, tensor) for name, tensor in tensors_of(loaded) if name.startswith(prefix))
     return {name.removeprefix(prefix): tensor for name, tensor in found}

@@ -10,6 +10,7 @@ import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
 import { checkSlices } from "./steps/slices.mjs";
+import { readTorchKinds } from "./steps/torch-kinds.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
 import { writeTorchFiles } from "./steps/write-torch.mjs";
@@ -21,6 +22,7 @@ const STEPS = [
   ["files of the reference, read by us", readReferenceFiles],
   ["files of ours, read by the reference, and their headers", writeForReference],
   ["PyTorch checkpoints, read by us", readTorchFiles],
+  ["PyTorch tensors of every kind, read by us", readTorchKinds],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
   ["PyTorch files of ours, loaded by torch, and what torch.save makes of the same", writeTorchFiles],
   ["slices: NumPy's answers, on every source, through the planner, at random budgets", checkSlices],

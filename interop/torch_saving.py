@@ -1,9 +1,10 @@
 """Ways to save a PyTorch checkpoint: those that torch offers, older forms, and damaged ones."""
 
 import io
+import re
 import zipfile
+from unittest import mock
 
-import numpy
 import torch
 from torch.serialization import set_crc32_options
 from torch.utils.serialization import config
@@ -69,37 +70,74 @@ def like_torch_1_13(records):
     }
 
 
-def byteswapped(records):
-    """What a big-endian machine writes; every storage of the case has four-byte elements."""
-    swapped = {
-        n: numpy.frombuffer(d, "<u4").byteswap().tobytes()
-        for n, d in records.items()
-        if n.startswith("data/")
-    }
-    return {**records, "byteorder": b"big", **swapped}
+def big_endian_save(value, path):
+    """What a big-endian machine writes: the bytes of each element in reverse, of the parts of complex ones."""
+    torch.save(value, path)
+    tensors = [tensor for tensor in value.values() if tensor.numel()]
+    records = {**records_of(path), "byteorder": b"big"}
+    for number, tensor in enumerate(tensors):
+        data = records[f"data/{number}"]
+        size = tensor.element_size() // (2 if tensor.is_complex() else 1)
+        records[f"data/{number}"] = b"".join(
+            data[at : at + size][::-1] for at in range(0, len(data), size)
+        )
+    write_records(path, records)
 
 
-def rezipped(value, path):
-    """As `zip -r` makes it out of an unpacked checkpoint: members deflated, entries for the folders."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    names = zipfile.ZipFile(buffer).namelist()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ["archive/", "archive/data/", *names]:
-            data = b"" if name.endswith("/") else zipfile.ZipFile(buffer).read(name)
-            method = zipfile.ZIP_STORED if name.endswith("/") else zipfile.ZIP_DEFLATED
-            archive.writestr(zipfile.ZipInfo(name), data, method)
+def rezipped(order=lambda names: names, method=zipfile.ZIP_STORED, zip64=False, streamed=False, rename=None):
+    """Unpacks a checkpoint and zips it again with Python."""
+
+    class Stream(io.RawIOBase):
+        """Cannot go back, so sizes follow the data."""
+
+        def __init__(self, target):
+            self.write = target.write
+
+    def save(value, path):
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        source = zipfile.ZipFile(buffer)
+        result = io.BytesIO()
+        with zipfile.ZipFile(Stream(result) if streamed else result, "w", method) as archive:
+            for name in order(source.namelist()):
+                info = zipfile.ZipInfo((rename or {}).get(name, name))
+                info.compress_type = zipfile.ZIP_STORED if name.endswith("/") else method
+                with archive.open(info, "w", force_zip64=zip64) as member:
+                    member.write(b"" if name.endswith("/") else source.read(name))
+        path.write_bytes(result.getvalue())
+
+    return save
 
 
-def legacy_save(tensor, path):
-    buffer = io.BytesIO()
-    torch.save(tensor, buffer, _use_new_zipfile_serialization=False)
-    # The key of a storage is its address, which is another one in each run.
-    key = str(tensor._typed_storage()._cdata).encode()
-    path.write_bytes(buffer.getvalue().replace(key, b"1" * len(key)))
+def stable_keys(data):
+    """Storages in legacy files have their address for a key, which is another one in each run."""
+    keys = re.findall(rb"(?:(?<![0-9])|(?<=u0000))[1-9][0-9]{13,14}(?![0-9])", data)
+    for number, key in enumerate(dict.fromkeys(keys)):
+        data = data.replace(key, str(10 ** (len(key) - 1) + number).encode())
+    return data
 
 
-def torchscript(module, path):
-    torch.jit.save(torch.jit.script(module), str(path))
-    # The debug records hold paths of the machine.
-    write_records(path, {n: d for n, d in records_of(path).items() if not n.endswith(".debug_pkl")})
+def without_paths(data):
+    """Where the source of a module lies, with as many characters."""
+    return re.sub(rb"/[\w./-]+/site-packages", lambda path: b"/site-packages".rjust(len(path[0]), b"_"), data)
+
+
+def legacy_save(protocol=2):
+    def save(value, path):
+        buffer = io.BytesIO()
+        # Storages in the order in which they are met, not in that of their addresses.
+        with mock.patch.object(torch.serialization, "sorted", list, create=True):
+            torch.save(value, buffer, _use_new_zipfile_serialization=False, pickle_protocol=protocol)
+        path.write_bytes(without_paths(stable_keys(buffer.getvalue())))
+
+    return save
+
+
+def torchscript(convert):
+    def save(module, path):
+        torch.jit.save(convert(module), str(path))
+        # The debug records hold paths of the machine.
+        records = {name: data for name, data in records_of(path).items() if not name.endswith(".debug_pkl")}
+        write_records(path, records)
+
+    return save

@@ -10,6 +10,10 @@ export interface PickleSummary {
   readonly container: string;
   readonly leftOut: LeftOut;
   readonly tensorsOutside: LeftOut;
+  /** Tensors that are not in the files as they are given: conjugate views, NumPy arrays, … */
+  readonly remade: LeftOut;
+  /** What the files are: "zip", "legacy", "torchscript", … */
+  readonly forms: readonly string[];
 }
 
 /** The reports of the files that are PyTorch files. */
@@ -40,5 +44,7 @@ export function summarise(reports: readonly TorchReport[]): PickleSummary | unde
     container: first.container,
     leftOut: together(reports.map((report) => report.leftOut)),
     tensorsOutside: together(reports.map((report) => report.tensorsOutside)),
+    remade: together(reports.map((report) => report.remade)),
+    forms: [...new Set(reports.map((report) => report.form))],
   };
 }

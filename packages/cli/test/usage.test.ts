@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { BIN, safetensors, temporaryFolder } from "./command.ts";
 import { evenHeader, writeHeader } from "./files.ts";
 
-const COMMANDS = ["inspect", "check", "convert"];
+const COMMANDS = ["inspect", "check", "scan", "convert"];
 
 test("--help of each command has its options, examples and exit codes", () => {
   const main = safetensors(["--help"]);

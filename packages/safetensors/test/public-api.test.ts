@@ -33,8 +33,8 @@ const API: Readonly<Record<string, string>> = {
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
     type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole
-    type:KnownGlobal type:LeftOut type:ReportedGlobal type:TorchContainer type:TorchOptions type:TorchReport
-    type:WriteTorchOptions`,
+    type:KnownGlobal type:LeftOut type:ReportedGlobal type:SelectOptions type:TensorOptions type:TorchContainer
+    type:TorchOptions type:TorchReport type:WriteTorchOptions`,
   "./numpy": `
     npyHeader numpyReader openNumpy writeNpy writeNpz
     type:NpyOptions type:NumpyOptions type:WriteNumpyOptions`,

@@ -25,8 +25,12 @@ export function* pickleFacts(pickle: PickleSummary, limit: number): Iterable<Fac
   if (pickle.container !== "") yield ["taken from", nameText(pickle.container)];
   yield* leftOut("left out", pickle.leftOut, limit);
   yield* leftOut(pickle.leftOut.count === 0 ? "left out" : "", pickle.tensorsOutside, limit);
+  yield* leftOut("remade", pickle.remade, limit);
   const names = plural(pickle.globals.length, "Python name");
-  yield ["pickle", `${plural(pickle.opcodes, "opcode")}, ${names} asked for, none run`];
+  yield [
+    "pickle",
+    `${pickle.forms.join(", ")} file, ${plural(pickle.opcodes, "opcode")}, ${names} asked for, none run`,
+  ];
 }
 
 function leftOut(title: string, { count, listed: items }: LeftOut, limit: number): Iterable<Fact> {

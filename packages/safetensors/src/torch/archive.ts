@@ -1,57 +1,81 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_PICKLE_BYTES } from "../limits.ts";
+import { byteSwapped } from "../source/byte-swapped.ts";
 import { readExactly } from "../source/read-into.ts";
-import type { ByteSource, ReadOptions } from "../source/source.ts";
+import type { ByteSource } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
-import type { StoragePlace, TorchFile } from "./file.ts";
-import { TorchInterpreter } from "./interpreter.ts";
-import { MAX_TEXT_RECORD_BYTES } from "./limits.ts";
+import { InflatedMembers, inflatedSource } from "../zip/inflated.ts";
+import type { OpenTools, StoragePlace, TorchFile } from "./file.ts";
+import { type PickleSurroundings, TorchInterpreter } from "./interpreter.ts";
+import {
+  DATA_INFLATE_ALLOWANCE,
+  INFLATE_ALLOWANCE,
+  MAX_INFLATE_RATIO,
+  MAX_TEXT_RECORD_BYTES,
+} from "./limits.ts";
+import { refuseOtherArchives } from "./other-archives.ts";
+import { PyTuple } from "./pickle/containers.ts";
+import { PickleFault } from "./pickle/fault.ts";
 import { type PickleResult, runPickle } from "./pickle/machine.ts";
+import type { PickleValue } from "./pickle/values.ts";
+import { textOf } from "./python-bytes.ts";
 import type { StorageNode } from "./storage.ts";
+import { StorageTable } from "./storage-table.ts";
 
 /** The archive that torch.save writes since PyTorch 1.6: a ZIP of one folder with `data.pkl` and the storages. */
-export class TorchArchive {
+class TorchArchive {
   /** The one folder at the top. */
   readonly root: string;
   readonly #zip: ZipArchive;
+  readonly #names: ReadonlyMap<string, string>;
   readonly #dataOffsets: Float64Array;
-  readonly #options: ReadOptions;
+  readonly #tools: OpenTools;
+  readonly #inflated = new InflatedMembers();
 
-  constructor(zip: ZipArchive, root: string, dataOffsets: Float64Array, options: ReadOptions) {
+  private constructor(zip: ZipArchive, dataOffsets: Float64Array, tools: OpenTools) {
     this.#zip = zip;
-    this.root = root;
+    this.root = soleRoot(zip);
+    this.#names = foldedNames(zip);
     this.#dataOffsets = dataOffsets;
-    this.#options = options;
+    this.#tools = tools;
   }
 
-  has(record: string): boolean {
-    return this.#zip.find(`${this.root}/${record}`) !== undefined;
+  static async open(source: ByteSource, tools: OpenTools): Promise<TorchArchive> {
+    const zip = await openZip(source, tools);
+    return new TorchArchive(zip, await zip.dataOffsets(), tools);
   }
 
-  /** The bytes of a record that must be there. */
-  async read(record: string, limit: number, limitName: string): Promise<Uint8Array> {
-    const entry = this.#stored(record);
-    if (entry.size > limit) {
-      throw new SafetensorsError("LIMIT_EXCEEDED", `${record} has ${entry.size} bytes`, { limit: limitName });
-    }
-    return readExactly(this.#zip.source, this.#dataOffsets[entry.row]!, entry.size, this.#options);
+  /** A record, which has that name to PyTorch too: it looks for names without regard to case. */
+  find(record: string): ZipEntry | undefined {
+    const name = `${this.root}/${record}`;
+    const found = this.#names.get(name.toLowerCase());
+    if (found === undefined || found === name) return this.#zip.find(name);
+    throw invalid(`PyTorch would take the record ${quote(found)} for ${quote(name)}`);
   }
 
-  async readPickle(): Promise<PickleResult> {
-    const bytes = await this.read("data.pkl", MAX_PICKLE_BYTES, "MAX_PICKLE_BYTES");
-    const result = runPickle(bytes, new TorchInterpreter(bytes.length));
+  async readPickle(persistentLoad: PickleSurroundings["persistentLoad"]): Promise<PickleResult> {
+    const entry = this.#needed("data.pkl");
+    if (entry.size > MAX_PICKLE_BYTES) throw tooLarge("data.pkl", entry, "MAX_PICKLE_BYTES");
+    checkRatio(entry, INFLATE_ALLOWANCE);
+    const bytes = await this.#read(entry);
+    const { loadBytes } = this.#tools;
+    const result = runPickle(bytes, new TorchInterpreter(bytes.length, { loadBytes, persistentLoad }));
     if (result.end === bytes.length) return result;
     throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
   }
 
   async readText(record: string): Promise<string> {
-    const bytes = await this.read(record, MAX_TEXT_RECORD_BYTES, "MAX_TEXT_RECORD_BYTES");
-    return String.fromCharCode(...bytes);
+    const entry = this.#needed(record);
+    if (entry.size > MAX_TEXT_RECORD_BYTES) throw tooLarge(record, entry, "MAX_TEXT_RECORD_BYTES");
+    return String.fromCharCode(...(await this.#read(entry)));
   }
 
-  /** Where the data of a storage lies. The record must have exactly the bytes of the storage. */
+  /**
+   * Where the data of a storage lies, inflated if it is compressed. The record must have exactly the bytes of the
+   * storage, which is known before anything is inflated.
+   */
   placeOf(storage: StorageNode): StoragePlace {
-    const entry = this.#stored(`data/${storage.key}`);
+    const entry = this.#needed(`data/${storage.key}`);
     if (entry.size !== storage.byteLength) {
       throw new SafetensorsError(
         "INVALID_ARCHIVE",
@@ -59,44 +83,87 @@ export class TorchArchive {
         { at: this.#dataOffsets[entry.row]! },
       );
     }
-    return { source: this.#zip.source, offset: this.#dataOffsets[entry.row]! };
+    checkRatio(entry, DATA_INFLATE_ALLOWANCE);
+    return this.#placeOf(entry);
   }
 
-  #stored(record: string): ZipEntry {
-    const entry = this.#zip.find(`${this.root}/${record}`);
-    if (!entry) throw new SafetensorsError("INVALID_ARCHIVE", `the archive has no record ${quote(record)}`);
-    if (entry.method !== 0) {
-      throw new SafetensorsError("UNSUPPORTED", `not supported yet: compressed record ${quote(record)}`, {
-        kind: "torch",
-      });
-    }
-    return entry;
+  async #read(entry: ZipEntry): Promise<Uint8Array> {
+    const { source, offset } = this.#placeOf(entry);
+    return readExactly(source, offset, entry.size, { signal: this.#tools.signal });
+  }
+
+  #placeOf(entry: ZipEntry): StoragePlace {
+    const offset = this.#dataOffsets[entry.row]!;
+    const { source } = this.#zip;
+    if (entry.method === 0) return { source, offset };
+    return { source: inflatedSource(source, { ...entry, offset }, this.#inflated), offset: 0 };
+  }
+
+  #needed(record: string): ZipEntry {
+    const entry = this.find(record);
+    if (entry) return entry;
+    throw invalid(`the archive has no record ${quote(record)}`);
   }
 }
 
 /** Opens the archive and checks what PyTorch's own reader checks, and that its names can be read in one way only. */
-export async function openTorchArchive(source: ByteSource, options: ReadOptions): Promise<TorchFile> {
-  const zip = await openZip(source, options);
-  const root = soleRoot(zip);
-  refuseCaseVariants(zip);
-  const archive = new TorchArchive(zip, root, await zip.dataOffsets(), options);
-  if (archive.has("constants.pkl")) {
-    throw new SafetensorsError("UNSUPPORTED", "not supported yet: TorchScript archive", {
-      kind: "torchscript",
-    });
-  }
+export async function openTorchArchive(source: ByteSource, tools: OpenTools): Promise<TorchFile> {
+  const archive = await TorchArchive.open(source, tools);
+  if (!archive.find("data.pkl")) refuseOtherArchives((record) => archive.find(record) !== undefined);
   await checkVersion(archive);
-  if (archive.has("byteorder")) {
-    const order = await archive.readText("byteorder");
-    if (order === "big") {
-      throw new SafetensorsError("UNSUPPORTED", "not supported yet: big-endian PyTorch archive", {
-        kind: "torch",
-      });
-    }
-    if (order !== "little") throw invalid(`the byte order is ${quote(order)}`);
+  const container = archive.find("constants.pkl") ? "torchscript" : "zip";
+  const bigEndian = await isBigEndian(archive);
+  if (bigEndian && container === "torchscript") {
+    // PyTorch reads it as it is, so nobody knows what it means.
+    throw new SafetensorsError(
+      "UNSUPPORTED",
+      "a big-endian TorchScript archive, which PyTorch itself misreads",
+      {
+        kind: "torchscript",
+      },
+    );
   }
-  const pickle = await archive.readPickle();
-  return { root, pickle, placeOf: (storage) => archive.placeOf(storage) };
+  const storages = new StorageTable();
+  const pickle = await archive.readPickle((id) => loadStorage(id, storages));
+  return {
+    container,
+    root: archive.root,
+    pickle,
+    bigEndian,
+    placeOf: (storage) => (bigEndian ? swapped(archive.placeOf(storage), storage) : archive.placeOf(storage)),
+  };
+}
+
+/** `("storage", class, key, location, length)` */
+function loadStorage(id: PickleValue, storages: StorageTable): StorageNode {
+  const parts = id instanceof PyTuple ? id.items : [];
+  const [kind, storageClass, key, , length] = parts;
+  if (parts.length !== 5 || textOf(kind) !== "storage") {
+    throw new PickleFault("a persistent id is not that of a storage");
+  }
+  return storages.storage(storageClass, key, length);
+}
+
+async function isBigEndian(archive: TorchArchive): Promise<boolean> {
+  if (!archive.find("byteorder")) return false;
+  const order = await archive.readText("byteorder");
+  if (order === "little" || order === "big") return order === "big";
+  throw invalid(`the byte order is ${quote(order)}`);
+}
+
+/** Elements of the storage's type are swapped, as PyTorch does it; of complex ones, each of the two parts. */
+function swapped({ source, offset }: StoragePlace, { dtype, byteLength }: StorageNode): StoragePlace {
+  const bytes = dtype.name.startsWith("complex") ? dtype.bytes / 2 : dtype.bytes;
+  if (bytes === 1) return { source, offset };
+  return { source: byteSwapped(source, bytes, offset, offset + byteLength), offset: 0 };
+}
+
+/** Refuses what unpacks to more than any honest data, before it is unpacked. */
+function checkRatio(entry: ZipEntry, allowance: number): void {
+  if (entry.method === 0 || entry.size <= Math.max(entry.compressedSize * MAX_INFLATE_RATIO, allowance))
+    return;
+  const text = `${quote(entry.name)} has ${entry.compressedSize} bytes and would unpack to ${entry.size}`;
+  throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INFLATE_RATIO" });
 }
 
 /** The folder of the first member; all others must lie in it too. */
@@ -110,25 +177,30 @@ function soleRoot(zip: ZipArchive): string {
   return root;
 }
 
-/** PyTorch finds records without regard to case: of `data/0` and `DATA/0` it may read either. */
-function refuseCaseVariants(zip: ZipArchive): void {
-  const seen = new Set<string>();
+/** The names in lower case. PyTorch finds records without regard to it: of `data/0` and `DATA/0` it may read either. */
+function foldedNames(zip: ZipArchive): Map<string, string> {
+  const names = new Map<string, string>();
   for (const name of zip.names()) {
     const lower = name.toLowerCase();
-    if (seen.has(lower)) throw invalid(`two records are named ${quote(name)}, but for upper and lower case`);
-    seen.add(lower);
+    if (names.has(lower)) throw invalid(`two records are named ${quote(name)}, but for upper and lower case`);
+    names.set(lower, name);
   }
+  return names;
 }
 
 /** `.data/version` or `version`: a number from 1 to 10. */
 async function checkVersion(archive: TorchArchive): Promise<void> {
-  const text = await archive.readText(archive.has(".data/version") ? ".data/version" : "version");
+  const text = await archive.readText(archive.find(".data/version") ? ".data/version" : "version");
   const version = /^([0-9]{1,2})\n?$/.exec(text)?.[1];
   if (version === undefined || Number(version) < 1 || Number(version) > 10) {
     throw new SafetensorsError("UNSUPPORTED", `the archive has the version ${quote(text)}`, {
       kind: "torch",
     });
   }
+}
+
+function tooLarge(record: string, { size }: ZipEntry, limit: string): SafetensorsError {
+  return new SafetensorsError("LIMIT_EXCEEDED", `${record} has ${size} bytes`, { limit });
 }
 
 function invalid(reason: string): SafetensorsError {

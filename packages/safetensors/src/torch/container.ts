@@ -1,8 +1,11 @@
 import { quote, SafetensorsError } from "../errors.ts";
+import { isScriptClass } from "./globals.ts";
+import { attributesOf, moduleParts } from "./objects.ts";
 import { ObjectNode, PyDict } from "./pickle/containers.ts";
 import type { PickleNode, PickleValue } from "./pickle/values.ts";
-import { allParts, containedParts, reachesTensor } from "./reach.ts";
-import { type Container, children, isContainer, isTensor, joinPath } from "./walk.ts";
+import { allParts, containedParts, reaches, reachesTensor } from "./reach.ts";
+import { isArray, isTensor } from "./tensor-of.ts";
+import { type Container, children, isContainer, joinPath } from "./walk.ts";
 
 /** A container of the checkpoint and the keys that lead to it; the path of the top is "". */
 export interface Place {
@@ -16,35 +19,50 @@ const TRAINING_STATE = /^(?:optim.*|lr_scheduler.*|callbacks|loops)$/;
 /** Places that an error lists. */
 const MAX_LISTED_PLACES = 20;
 
+/** Whether a value is one of the tensors that are looked for. */
+type IsWanted = (value: PickleValue) => boolean;
+
 /**
  * Finds the container of the model's tensors.
  *
- * With a key, the one at that path; "" is the top. Without: as long as a dict has a dict named `state_dict`, it is that
+ * With a key, the one at that path, through the attributes of objects as well; "" is the top. Without: as long as a dict has a dict named `state_dict`, it is that
  * one; as long as a container has no tensor of its own and just one child with tensors (training state aside), it is
- * that one. Several children: `AMBIGUOUS`.
+ * that one. Several children: `AMBIGUOUS`. A module is taken as a whole. NumPy's arrays count as tensors only where
+ * there are no others: beside them they are random states, scores and the like.
  */
 export function chooseContainer(top: Container, key: string | undefined): Place {
   if (key !== undefined) return placeOf(top, key);
+  const isWanted = reaches(top, isTensor, containedParts, new Set()) ? isTensor : isArray;
   const seen = new Set<Container>();
   let place: Place = { path: "", container: top };
-  for (let next: Place | undefined = place; next && !seen.has(next.container); next = innerPlace(place)) {
+  for (
+    let next: Place | undefined = place;
+    next && !seen.has(next.container);
+    next = isModule(place.container) ? undefined : innerPlace(place, isWanted)
+  ) {
     place = next;
     seen.add(place.container);
   }
   return place;
 }
 
+/** Whether a container is a module, whose tensors are named from there. */
+function isModule(container: Container): boolean {
+  if (container instanceof ObjectNode) return moduleParts(container) !== undefined;
+  return container instanceof PyDict && isScriptClass(container.type);
+}
+
 /** One step towards the tensors, or nothing if this is the place. */
-function innerPlace(place: Place): Place | undefined {
+function innerPlace(place: Place, isWanted: IsWanted): Place | undefined {
   const barren = new Set<PickleNode>();
   const places: Place[] = [];
   for (const { key, value } of children(place.container)) {
-    if (isTensor(value)) return undefined;
-    if (key === "state_dict" && place.container instanceof PyDict && value instanceof PyDict) {
+    if (isWanted(value)) return undefined;
+    if (key === "state_dict" && place.container instanceof PyDict && isContainer(value)) {
       return { path: pathBelow(place, key), container: value };
     }
     if (places.length === MAX_LISTED_PLACES || !isContainer(value) || TRAINING_STATE.test(key)) continue;
-    if (reachesTensor(value, containedParts, barren)) {
+    if (reaches(value, isWanted, containedParts, barren)) {
       places.push({ path: pathBelow(place, key), container: value });
     }
   }
@@ -62,11 +80,11 @@ function severalPlaces(above: Place, places: readonly Place[]): SafetensorsError
   );
 }
 
-/** A model saved as an object instead of its state dict: its tensors are not in containers. */
+/** An object that is no module: which of its attributes are weights, only its class knows. */
 function refuseWholeObjects(place: Place): void {
   const barren = new Set<PickleNode>();
   for (const { key, value } of children(place.container)) {
-    if (value instanceof ObjectNode && reachesTensor(value, allParts, barren)) {
+    if (value instanceof ObjectNode && !isContainer(value) && reachesTensor(value, allParts, barren)) {
       throw wholeObject(value, pathBelow(place, key));
     }
   }
@@ -75,8 +93,14 @@ function refuseWholeObjects(place: Place): void {
 /** The error for a Python object where a state dict is wanted. */
 export function wholeObject(node: ObjectNode, path: string): SafetensorsError {
   const where = path === "" ? "" : ` at ${quote(path)}`;
-  const reason = `not supported yet: a whole Python object of ${quote(node.className)}${where}; save its state_dict()`;
+  const reason = `the tensors are in a Python object of ${quote(node.className)}${where}, which is no torch.nn.Module; save its state_dict(), or name it with the option key to take all tensors in it`;
   return new SafetensorsError("UNSUPPORTED", reason, { kind: "torch-object" });
+}
+
+/** A container, or the attributes of an object: a key says that they are meant. */
+export function enterable(value: PickleValue): Container | undefined {
+  if (isContainer(value)) return value;
+  return value instanceof ObjectNode ? attributesOf(value) : undefined;
 }
 
 /** The container at a path. Keys may hold dots themselves, so all ways to read the path are tried. */
@@ -87,9 +111,9 @@ function placeOf(top: Container, path: string): Place {
   for (let next = waiting.pop(); next; next = waiting.pop()) {
     const [container, rest] = next;
     for (const { key, value } of children(container)) {
-      if (key === rest) found.add(value);
-      else if (isContainer(value) && rest.startsWith(`${key}.`))
-        waiting.push([value, rest.slice(key.length + 1)]);
+      const inner = enterable(value);
+      if (key === rest) found.add(inner ?? value);
+      else if (inner && rest.startsWith(`${key}.`)) waiting.push([inner, rest.slice(key.length + 1)]);
     }
   }
   const [value, another] = found;

@@ -1,12 +1,22 @@
-import type { ByteSource } from "../source/source.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { PickleResult } from "./pickle/machine.ts";
+import type { PickleValue } from "./pickle/values.ts";
 import type { StorageNode } from "./storage.ts";
+
+/**
+ * The containers in which PyTorch files come: the ZIP archive since 1.6, the archive of a TorchScript module, the pickles
+ * one after the other before 1.6, the tar archive before 0.2, and a pickle that another program than torch.save wrote.
+ */
+export type TorchContainer = "zip" | "torchscript" | "legacy" | "tar" | "pickle";
 
 /** A PyTorch file of any kind: what its pickle holds, and where the storages are. */
 export interface TorchFile {
+  readonly container: TorchContainer;
   /** The folder in a ZIP archive; "" for others. */
   readonly root: string;
   readonly pickle: PickleResult;
+  /** Whether elements are to be swapped by the type of their storage, as PyTorch does: the file is big-endian. */
+  readonly bigEndian?: boolean;
   /**
    * Where the bytes of a storage lie, little-endian.
    *
@@ -20,4 +30,10 @@ export interface StoragePlace {
   readonly source: ByteSource;
   /** Bytes from the start of the source. */
   readonly offset: number;
+}
+
+/** What opening a container needs beside its source. */
+export interface OpenTools extends ReadOptions {
+  /** Opens a PyTorch file that lies in a pickle as bytes, see `NestedFiles`. */
+  loadBytes(bytes: Uint8Array): PickleValue;
 }

@@ -4,6 +4,7 @@ export type { Compression, Decompress } from "./compression.ts";
 export type { TorchContainer } from "./file.ts";
 export { torchReader } from "./format-reader.ts";
 export { classifyGlobal, type GlobalRole, type KnownGlobal } from "./globals.ts";
+export type { SelectOptions, TensorOptions } from "./options.ts";
 export {
   openTorch,
   type ReportedGlobal,

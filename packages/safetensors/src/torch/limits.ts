@@ -40,3 +40,69 @@ export const MAX_PATHS_PER_OPCODE = 16;
 
 /** Left-out values that a report lists. They are counted beyond that. */
 export const MAX_LISTED = 1000;
+
+/** Bytes held in memory while a sparse tensor is read as a dense one: its values, and where they belong. */
+export const MAX_SPARSE_BYTES: number = 2048 * MiB;
+
+/** Archives inside archives that the scanner opens: honest ones hold at most one (a `.mar` or `.nemo` with a `.pt`). */
+export const MAX_NESTED_ARCHIVES = 4;
+
+/** Pickles inside the bytes of pickles: tensors in plain pickles are one level deep. */
+export const MAX_NESTED_PICKLES = 8;
+
+/** Bytes that the scanner unpacks, or takes out of pickles, in all: nested ones are small, or data. */
+export const MAX_NESTED_BYTES: number = 256 * MiB;
+
+/** Unpacked bytes for each packed one: deflate makes up to 1000, of pickles and code about 10. */
+export const MAX_INFLATE_RATIO = 200;
+
+/** Unpacked bytes to which the ratio does not apply: short files of equal bytes are no bombs. */
+export const INFLATE_ALLOWANCE: number = 16 * MiB;
+
+/** Pickles in a row in one file, each with its own read. Legacy PyTorch files have five. */
+export const MAX_STACKED_PICKLES = 10_000;
+
+/** Findings that a report lists for one file; all are counted, and the worst one decides the verdict. */
+export const MAX_FINDINGS = 1000;
+
+/** Names that a report lists for one file; all are judged. */
+export const MAX_LISTED_GLOBALS = 10_000;
+
+/** Members that a report lists for one file. */
+export const MAX_LISTED_MEMBERS = 10_000;
+
+/** Bytes that are gone through for one joblib file: each array between its opcodes costs another pass over it. */
+export const MAX_JOBLIB_WORK: number = 4096 * MiB;
+
+/** Bytes of a file that begins as text and is read to its end, to make sure that it is one: the largest are indexes. */
+export const MAX_SCANNED_TEXT_BYTES: number = 256 * MiB;
+
+/** Bytes of a Keras configuration. A large model's has 1 MB. */
+export const MAX_KERAS_CONFIG_BYTES: number = 64 * MiB;
+
+/** Bytes at the start of an HDF5 file in which a model's configuration is looked for. */
+export const MAX_HDF5_SEARCH_BYTES: number = 16 * MiB;
+
+/** Bytes of a damaged or ambiguous archive in which members are looked for by their signature. */
+export const MAX_SALVAGE_BYTES: number = 64 * MiB;
+
+/** Members that are looked for in a damaged archive: each is read in two ways. */
+export const MAX_SALVAGED_MEMBERS = 2000;
+
+/** Members of a tar archive that the scanner looks into, each with its own reads. */
+export const MAX_SCANNED_TAR_MEMBERS = 10_000;
+
+/** Unpacked bytes of data to which `MAX_INFLATE_RATIO` does not apply: storages of zeros are honest. */
+export const DATA_INFLATE_ALLOWANCE: number = 256 * MiB;
+
+/** Bytes of a compressed file when unpacked: it is held in memory. */
+export const MAX_UNPACKED_BYTES: number = 65_536 * MiB;
+
+/** Members of a tar archive: PyTorch's has four. */
+export const MAX_TAR_MEMBERS = 64;
+
+/** Storages, or tensors, of a tar archive, which lie there one after the other. Models of that time had some thousands. */
+export const MAX_TAR_OBJECTS = 100_000;
+
+/** Bytes of the properties that a tar archive has for a member: a few short lines. */
+export const MAX_TAR_PROPERTIES_BYTES = 65_536;

@@ -1,19 +1,21 @@
 import { Checkpoint, type TensorIndex } from "../checkpoint/checkpoint.ts";
-import { SafetensorsError } from "../errors.ts";
-import { readExactly } from "../source/read-into.ts";
+import { quote, SafetensorsError } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { StridedView } from "../view/view.ts";
-import { openTorchArchive } from "./archive.ts";
-import type { TorchFile } from "./file.ts";
+import type { Decompress } from "./compression.ts";
+import type { TorchContainer, TorchFile } from "./file.ts";
 import { classifyGlobal, type GlobalRole } from "./globals.ts";
-import { HEAD_BYTES, torchKind } from "./recognise.ts";
+import { openAnyContainer } from "./open-container.ts";
+import type { SelectOptions } from "./options.ts";
 import { type LeftOut, type Selection, selectTensors } from "./select.ts";
+import { MemoryStorage } from "./storage.ts";
+import { DerivedTensor, type ReadableTensor } from "./tensor.ts";
 import { viewsOf } from "./views.ts";
 
 /** Options of `openTorch`. */
-export interface TorchOptions extends ReadOptions {
-  /** Path of the dict with the tensors, "state_dict" or "a.b"; "" is the top. Found by itself if only one can be meant. */
-  readonly key?: string | undefined;
+export interface TorchOptions extends ReadOptions, SelectOptions {
+  /** Undoes compressions of the whole file that the runtime itself cannot, such as Zstandard. */
+  readonly decompress?: Decompress | undefined;
 }
 
 /** A name that the file asks Python to import, and what it is to the reader. */
@@ -27,7 +29,9 @@ export interface ReportedGlobal {
 
 /** What a PyTorch file asked for, and what of it was left out. */
 export interface TorchReport {
-  /** The folder in the archive. */
+  /** What the file is. */
+  readonly form: TorchContainer;
+  /** The folder in a ZIP archive; "" for others. */
   readonly root: string;
   /** Pickle protocol, and number of opcodes. */
   readonly protocol: number;
@@ -37,8 +41,12 @@ export interface TorchReport {
   readonly container: string;
   /** Values that are not tensors. */
   readonly leftOut: LeftOut;
-  /** Tensors outside of the container. */
+  /** Tensors outside of the container, and those in modules that their `state_dict()` leaves out. */
   readonly tensorsOutside: LeftOut;
+  /** Tensors that are not in the file as they are given, by name, and what is there: "a conjugate view", "NumPy array". */
+  readonly remade: LeftOut;
+  /** Classes of the objects that the tensors are in: modules, subclasses of dict and list. Nothing of them is run. */
+  readonly classes: readonly string[];
 }
 
 /** The checkpoint of a PyTorch file. Its tensors are views of the storages as they lie in the file. */
@@ -52,35 +60,39 @@ export class TorchCheckpoint extends Checkpoint {
 }
 
 /**
- * Opens a PyTorch file (`torch.save`, PyTorch 1.6 and later). Reads the archive's directory and the pickle, no tensor.
- * Nothing in the file is run.
+ * Opens a PyTorch file: of `torch.save`, whatever its version, of `torch.jit.save`, or a pickle with tensors in it, also
+ * compressed as a whole. It is recognised by its content, in the order of `torch.load`. Reads the directory and the
+ * pickles, no tensor, except that a compressed file is unpacked into memory. Nothing in the file is run.
  *
  * @throws `INVALID_ARCHIVE`, `INVALID_PICKLE`, `INVALID_TENSOR`: the file is damaged, or can be read in two ways.
  *   `FORBIDDEN_GLOBAL`: it wants something run that no checkpoint needs, or that its tensors cannot be made without.
- *   `UNSUPPORTED`: older formats, TorchScript, whole modules, tensors that safetensors cannot hold.
+ *   `UNSUPPORTED`: other archives of PyTorch, unknown compressions, tensors that safetensors cannot hold.
  *   `AMBIGUOUS`, `TENSOR_NOT_FOUND`: see `TorchOptions.key`. `LIMIT_EXCEEDED`.
  */
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TorchCheckpoint> {
-  await refuseOtherFormats(source, options);
-  const file = await openTorchArchive(source, options);
+  const file = await openAnyContainer(source, options);
   const { value, opcodes } = file.pickle;
-  const selection = selectTensors(value, opcodes, options.key);
-  const tensors = new ViewIndex(viewsOf(selection.tensors, file));
-  return new TorchCheckpoint(tensors, reportOf(file, selection), () => source.close?.());
+  // The modules of TorchScript lie in each other as in the state dict, whose names begin at the top.
+  const key = options.key ?? (file.container === "torchscript" ? "" : undefined);
+  const selection = selectTensors(value, opcodes, { ...options, key });
+  if (file.bigEndian) refuseUntyped(selection.tensors);
+  const views = viewsOf(selection.tensors, file);
+  return new TorchCheckpoint(new ViewIndex(views), reportOf(file, selection), () => source.close?.());
 }
 
-async function refuseOtherFormats(source: ByteSource, options: ReadOptions): Promise<void> {
-  const head = await readExactly(source, 0, Math.min(source.size, HEAD_BYTES), options);
-  const kind = torchKind(head);
-  if (kind === "zip") return;
-  if (kind === undefined) {
-    throw new SafetensorsError(
-      "INVALID_ARCHIVE",
-      "this is not a PyTorch file: it does not begin as a ZIP archive",
-    );
+/**
+ * In a big-endian file, PyTorch swaps the bytes of elements by the type of their storage, and those without a type, of
+ * newer dtypes, not at all.
+ */
+function refuseUntyped(tensors: ReadonlyMap<string, ReadableTensor>): void {
+  for (const [name, tensor] of tensors) {
+    let origin = tensor;
+    while (origin instanceof DerivedTensor) origin = origin.derivation.origin;
+    const { storage, torchDtype } = origin.layout;
+    if (storage instanceof MemoryStorage || storage.dtype.bytes > 1 || torchDtype.bytes === 1) continue;
+    const text = `tensor ${quote(name)} has the dtype ${torchDtype.name} in a big-endian file, which PyTorch itself misreads`;
+    throw new SafetensorsError("UNSUPPORTED", text, { kind: "torch", tensor: name });
   }
-  const names = { legacy: "legacy PyTorch file", tar: "PyTorch file of a version before 0.2" };
-  throw new SafetensorsError("UNSUPPORTED", `not supported yet: ${names[kind]}`, { kind: `torch-${kind}` });
 }
 
 class ViewIndex implements TensorIndex {
@@ -103,8 +115,9 @@ class ViewIndex implements TensorIndex {
   }
 }
 
-function reportOf({ root, pickle }: TorchFile, selection: Selection): TorchReport {
+function reportOf({ container, root, pickle }: TorchFile, selection: Selection): TorchReport {
   return {
+    form: container,
     root,
     protocol: pickle.protocol,
     opcodes: pickle.opcodes,
@@ -115,5 +128,7 @@ function reportOf({ root, pickle }: TorchFile, selection: Selection): TorchRepor
     container: selection.container,
     leftOut: selection.values,
     tensorsOutside: selection.outside,
+    remade: selection.remade,
+    classes: selection.classes,
   };
 }

@@ -1,21 +1,18 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
-import { chooseContainer, type Place, wholeObject } from "./container.ts";
+import { chooseContainer, enterable, type Place, wholeObject } from "./container.ts";
+import { formOf } from "./forms.ts";
 import { MAX_LISTED, MAX_PATHS_PER_OPCODE } from "./limits.ts";
-import { ObjectNode } from "./pickle/containers.ts";
+import type { SelectOptions } from "./options.ts";
+import { ObjectNode, PyTuple } from "./pickle/containers.ts";
 import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
 import { allParts, reachesTensor } from "./reach.ts";
-import { RefusedTensor, type TensorNode } from "./tensor.ts";
-import {
-  type Container,
-  isContainer,
-  isTensor,
-  joinPath,
-  type Leaf,
-  leaves,
-  leavesOnce,
-  limitError,
-} from "./walk.ts";
+import { CompositeTensor, DerivedTensor, type ReadableTensor } from "./tensor.ts";
+import { isArray, isTensor, tensorOf } from "./tensor-of.ts";
+import { type Container, isContainer, joinPath, type Leaf, leaves, leavesOnce, limitError } from "./walk.ts";
+
+/** Values of an attribute that are looked at for tensors: quantized modules pack two in a tuple in a tuple. */
+const MAX_NEAR = 32;
 
 /** What was met but not taken: how often, and the first thousand. */
 export interface LeftOut {
@@ -28,36 +25,50 @@ export interface LeftOut {
 export interface Selection {
   /** Path of the container whose tensors these are; "" is the top. */
   readonly container: string;
-  readonly tensors: ReadonlyMap<string, TensorNode>;
+  readonly tensors: ReadonlyMap<string, ReadableTensor>;
   /** Values that are not tensors. */
   readonly values: LeftOut;
-  /** Tensors outside of the container. */
+  /** Tensors outside of the container, and those in modules that their `state_dict()` leaves out. */
   readonly outside: LeftOut;
+  /** Tensors that are not in the file as they are given, by name, and what is there. */
+  readonly remade: LeftOut;
+  /** Classes of the objects that the tensors are in: modules, and subclasses of dict and list. At most a thousand. */
+  readonly classes: readonly string[];
 }
 
 /**
  * Finds and names the tensors in what a pickle holds.
  *
  * @param opcodes of the pickle: what it may unfold to is measured by it
- * @param key the path of their container, see `chooseContainer`
  */
-export function selectTensors(top: PickleValue, opcodes: number, key: string | undefined): Selection {
+export function selectTensors(top: PickleValue, opcodes: number, options: SelectOptions): Selection {
   const values = new LeftOutList();
   const outside = new LeftOutList();
+  const taken = new TakenTensors(options);
   let container = "";
-  let tensors: Map<string, TensorNode>;
-  if (isTensor(top)) {
-    tensors = new Map([["tensor", readable(top, "tensor")]]);
+  if (isTensor(top) || isArray(top)) {
+    taken.add("tensor", top);
   } else {
-    const place = chooseContainer(asContainer(top), key);
+    const key = options.key ?? (options.flatten ? "" : undefined);
+    const outermost = (key === undefined ? undefined : enterable(top)) ?? asContainer(top);
+    const place = chooseContainer(outermost, key);
     container = place.path;
-    tensors = flatten(place, opcodes * MAX_PATHS_PER_OPCODE, values);
-    if (tensors.size === 0) throw noTensors("there are no tensors in the file");
-    for (const { path, value } of leavesOnce(asContainer(top), new Set([place.container]))) {
-      (isTensor(value) ? outside : values).add(path, value);
+    const maxPaths = opcodes * MAX_PATHS_PER_OPCODE;
+    flatten(place, maxPaths, taken, values, outside);
+    if (taken.tensors.size === 0) throw noTensors(nothingTaken(outside.result()));
+    for (const leaf of leavesOnce(outermost, maxPaths, new Set([place.container]))) {
+      leaveOut(leaf, leaf.path, values, outside);
     }
   }
-  return { container, tensors, values: values.result(), outside: outside.result() };
+  const { tensors, remade, classes } = taken;
+  return {
+    container,
+    tensors,
+    values: values.result(),
+    outside: outside.result(),
+    remade: remade.result(),
+    classes: [...classes],
+  };
 }
 
 function asContainer(top: PickleValue): Container {
@@ -68,45 +79,100 @@ function asContainer(top: PickleValue): Container {
   throw wholeObject(top, "");
 }
 
-/** Names every tensor below a container by its path there. */
-function flatten(place: Place, maxPaths: number, values: LeftOutList): Map<string, TensorNode> {
-  const tensors = new Map<string, TensorNode>();
+/** Takes every tensor below a container, named by its path there. */
+function flatten(
+  place: Place,
+  maxPaths: number,
+  taken: TakenTensors,
+  values: LeftOutList,
+  outside: LeftOutList,
+): void {
   const barren = new Set<PickleNode>();
-  let nameLength = 0;
-  for (const leaf of leaves(place.container, maxPaths)) {
-    const { path, value } = leaf;
-    if (isTensor(value)) {
-      checkName(leaf, tensors);
-      tensors.set(path, readable(value, path));
-      nameLength += path.length;
-      if (nameLength > MAX_HEADER_BYTES) {
-        throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
-      }
+  const onContainer = (container: Container): void => {
+    if (!(container instanceof ObjectNode)) return;
+    refuseUnknownMaker(container, quote(container.className), barren);
+    if (taken.classes.size < MAX_LISTED) taken.classes.add(container.className);
+  };
+  for (const leaf of leaves(place.container, maxPaths, onContainer)) {
+    const { path, value, apart } = leaf;
+    if (apart === undefined && tensorOf(value)) {
+      checkPath(leaf);
+      taken.add(path, value);
     } else {
-      if (value instanceof ObjectNode) refuseUnknownMaker(value, quote(path), barren);
-      values.add(place.path === "" ? path : joinPath(place.path, path), value);
+      if (value instanceof ObjectNode && !isContainer(value)) {
+        refuseUnknownMaker(value, quote(path), barren);
+        if (leaf.isModule && reachesTensor(value, allParts, barren)) throw packedModule(value, path);
+      }
+      leaveOut(leaf, place.path === "" ? path : joinPath(place.path, path), values, outside);
     }
   }
-  return tensors;
 }
 
-function checkName({ path, unnamed }: Leaf, tensors: ReadonlyMap<string, TensorNode>): void {
+/** A module that pickles itself in a form of its own, as those of torch.ao.nn.quantized do, must not be lost. */
+function packedModule(node: ObjectNode, path: string): SafetensorsError {
+  const text = `the module ${quote(path)} of ${quote(node.className)} has its tensors in a form of its own; save the model's state_dict()`;
+  return new SafetensorsError("UNSUPPORTED", text, { kind: "torch-object" });
+}
+
+/** Notes what is not taken. Of what is apart in modules, only tensors matter, and packed ones: `(weight, bias)`. */
+function leaveOut({ value, apart }: Leaf, path: string, values: LeftOutList, outside: LeftOutList): void {
+  if (isTensor(value)) outside.note(path, apart === undefined ? kindOf(value) : `tensor, ${apart}`);
+  else if (apart === undefined) values.add(path, value);
+  else if (isPacked(value)) outside.note(path, `${kindOf(value)} with tensors, ${apart}`);
+}
+
+/** Whether a tensor is near in an attribute: in a tuple, or in the state of an object (`torch.ScriptObject`). */
+function isPacked(value: PickleValue): boolean {
+  const near: PickleValue[] = [value];
+  for (let index = 0; index < near.length && index < MAX_NEAR; index++) {
+    const next = near[index]!;
+    if (isTensor(next)) return true;
+    const parts = next instanceof ObjectNode ? next.states : next instanceof PyTuple ? next.items : [];
+    for (const part of parts.slice(0, MAX_NEAR)) near.push(part);
+  }
+  return false;
+}
+
+/** The tensors of the checkpoint, as they come. */
+class TakenTensors {
+  readonly tensors: Map<string, ReadableTensor> = new Map();
+  readonly remade: LeftOutList = new LeftOutList();
+  readonly classes: Set<string> = new Set();
+  readonly #options: SelectOptions;
+  #nameLength = 0;
+
+  constructor(options: SelectOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a tensor in the form that the options ask for. */
+  add(name: string, value: PickleValue): void {
+    const tensor = tensorOf(value)!;
+    for (const [suffix, part] of formOf(tensor, name, this.#options)) {
+      const partName = `${name}${suffix}`;
+      if (this.tensors.has(partName)) {
+        throw new SafetensorsError("AMBIGUOUS", `two tensors get the name ${quote(partName)}`, {
+          tensor: partName,
+        });
+      }
+      this.tensors.set(partName, part);
+      this.#nameLength += partName.length;
+    }
+    if (this.#nameLength > MAX_HEADER_BYTES) {
+      throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
+    }
+    if (isArray(value)) this.remade.note(name, "NumPy array");
+    else if (tensor instanceof DerivedTensor) this.remade.note(name, tensor.derivation.what);
+    else if (tensor instanceof CompositeTensor) this.remade.note(name, tensor.what);
+  }
+}
+
+function checkPath({ path, unnamed }: Leaf): void {
   const fail = (reason: string) => new SafetensorsError("INVALID_NAME", reason, { tensor: path });
   if (unnamed !== undefined)
     throw fail(`the tensor ${quote(path)} has a key that is neither text nor an int: ${unnamed}`);
   if (/\p{Surrogate}/u.test(path))
     throw fail(`the tensor name ${quote(path)} holds half of a surrogate pair`);
-  if (tensors.has(path)) {
-    throw new SafetensorsError("AMBIGUOUS", `two tensors get the name ${quote(path)}`, { tensor: path });
-  }
-}
-
-function readable(tensor: TensorNode | RefusedTensor, name: string): TensorNode {
-  if (!(tensor instanceof RefusedTensor)) return tensor;
-  throw new SafetensorsError(tensor.code, `tensor ${quote(name)} ${tensor.reason}`, {
-    tensor: name,
-    ...(tensor.global === undefined ? {} : { global: tensor.global }),
-  });
 }
 
 /** An unknown function that gets a tensor or a storage probably makes a tensor, which must not be lost. */
@@ -123,6 +189,11 @@ function refuseUnknownMaker(node: ObjectNode, where: string, barren: Set<PickleN
   );
 }
 
+function nothingTaken({ listed: [first] }: LeftOut): string {
+  if (!first) return "there are no tensors in the file";
+  return `there are no tensors in the state dict of the modules, but at ${quote(first.path)} there is: ${first.kind}`;
+}
+
 function noTensors(reason: string): SafetensorsError {
   return new SafetensorsError("TENSOR_NOT_FOUND", reason);
 }
@@ -132,10 +203,12 @@ class LeftOutList {
   readonly #listed: { path: string; kind: string }[] = [];
 
   add(path: string, value: PickleValue): void {
+    this.note(path, isContainer(value) ? `${kindOf(value)} that contains itself` : kindOf(value));
+  }
+
+  note(path: string, kind: string): void {
     this.#count++;
-    if (this.#listed.length === MAX_LISTED) return;
-    const kind = isContainer(value) ? `${kindOf(value)} that contains itself` : kindOf(value);
-    this.#listed.push({ path, kind });
+    if (this.#listed.length < MAX_LISTED) this.#listed.push({ path, kind });
   }
 
   result(): LeftOut {

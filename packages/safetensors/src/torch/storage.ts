@@ -1,4 +1,7 @@
 import type { Dtype } from "../dtype/dtype.ts";
+import { byteSwapped } from "../source/byte-swapped.ts";
+import { fromBytes } from "../source/memory.ts";
+import type { ByteSource } from "../source/source.ts";
 import { PickleNode } from "./pickle/values.ts";
 
 /** An element type of PyTorch. */
@@ -84,6 +87,19 @@ export const STORAGE_CLASSES: ReadonlyMap<string, TorchDtype> = new Map([
   ),
 ]);
 
+/**
+ * The tensor classes of PyTorch before it had one for all, by their path, with their dtypes; none for today's
+ * `torch.Tensor`, whose dtype is that of its storage.
+ */
+export const TENSOR_CLASSES: ReadonlyMap<string, TorchDtype | undefined> = new Map([
+  ["torch.Tensor", undefined],
+  ...Object.entries(TYPED_STORAGES).flatMap(([name, dtype]) =>
+    ["torch", "torch.cuda"].map(
+      (module) => [`${module}.${name.replace("Storage", "Tensor")}`, TORCH_DTYPES.get(dtype)] as const,
+    ),
+  ),
+]);
+
 /** A storage that the pickle refers to: the record `data/<key>` of the archive. */
 export class StorageNode extends PickleNode {
   readonly key: string;
@@ -104,5 +120,17 @@ export class StorageNode extends PickleNode {
 
   get byteLength(): number {
     return this.length * this.dtype.bytes;
+  }
+}
+
+/** Elements that lie in the pickle itself, or were made from numbers there. */
+export class MemoryStorage extends StorageNode {
+  readonly source: ByteSource;
+
+  /** @param swappedBytes bytes of the numbers whose bytes are in the wrong order, big-endian; 0 where they are not. */
+  constructor(bytes: Uint8Array, dtype: TorchDtype, swappedBytes: number = 0) {
+    super("in the pickle", dtype, Math.floor(bytes.length / dtype.bytes));
+    const memory = fromBytes(bytes, "the pickle");
+    this.source = swappedBytes > 1 ? byteSwapped(memory, swappedBytes, 0, bytes.length) : memory;
   }
 }

@@ -1,31 +1,71 @@
 import { quote, SafetensorsError } from "../errors.ts";
-import type { StridedView } from "../view/view.ts";
+import { fromBytes } from "../source/memory.ts";
+import { contiguousStrides, type StridedView } from "../view/view.ts";
 import type { StoragePlace, TorchFile } from "./file.ts";
-import type { StorageNode } from "./storage.ts";
-import type { TensorNode } from "./tensor.ts";
+import { MemoryStorage, type StorageNode } from "./storage.ts";
+import { DerivedTensor, type ReadableTensor } from "./tensor.ts";
 
 /** The views of the tensors, in the order of the data in the file. */
 export function viewsOf(
-  tensors: ReadonlyMap<string, TensorNode>,
+  tensors: ReadonlyMap<string, ReadableTensor>,
   file: Pick<TorchFile, "placeOf">,
 ): Map<string, StridedView> {
-  const places = new Map<StorageNode, StoragePlace>();
-  const views: [string, StridedView][] = [];
-  for (const [name, { layout }] of tensors) {
-    const { storage, dtype, shape, strides, byteOffset } = layout;
-    const { source, offset } = places.get(storage) ?? placeOf(file, storage, name);
-    places.set(storage, { source, offset });
-    views.push([name, { source, dtype, shape, strides, bitOffset: (offset + byteOffset) * 8 }]);
-  }
-  return new Map(views.sort((a, b) => a[1].bitOffset - b[1].bitOffset));
+  const views = new Views(file);
+  const found = Array.from(tensors, ([name, tensor]) => {
+    try {
+      return { name, view: views.viewOf(tensor), at: views.placeOf(tensor) };
+    } catch (error) {
+      if (!(error instanceof SafetensorsError)) throw error;
+      const details = { ...error.details, tensor: name, cause: error };
+      throw new SafetensorsError(error.code, `tensor ${quote(name)}: ${error.reason}`, details);
+    }
+  });
+  return new Map(found.sort((a, b) => a.at - b.at).map(({ name, view }) => [name, view]));
 }
 
-function placeOf(file: Pick<TorchFile, "placeOf">, storage: StorageNode, tensor: string): StoragePlace {
-  try {
-    return file.placeOf(storage);
-  } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    const details = { ...error.details, tensor, cause: error };
-    throw new SafetensorsError(error.code, `tensor ${quote(tensor)}: ${error.reason}`, details);
+/** Makes one view of each tensor, so that a tensor with several names is seen to be one. */
+class Views {
+  readonly #file: Pick<TorchFile, "placeOf">;
+  readonly #places = new Map<StorageNode, StoragePlace>();
+  readonly #views = new Map<ReadableTensor, StridedView>();
+
+  constructor(file: Pick<TorchFile, "placeOf">) {
+    this.#file = file;
+  }
+
+  viewOf(tensor: ReadableTensor): StridedView {
+    const known = this.#views.get(tensor);
+    if (known) return known;
+    const view = tensor instanceof DerivedTensor ? this.#derived(tensor) : this.#strided(tensor);
+    this.#views.set(tensor, view);
+    return view;
+  }
+
+  /** Place in the file, in bits, of a tensor or of what it is computed from. */
+  placeOf(tensor: ReadableTensor): number {
+    let origin = tensor;
+    while (origin instanceof DerivedTensor) origin = origin.derivation.origin;
+    return this.viewOf(origin).bitOffset;
+  }
+
+  #strided({ layout }: Exclude<ReadableTensor, DerivedTensor>): StridedView {
+    const { storage, dtype, shape, strides, byteOffset } = layout;
+    const { source, offset } = this.#storage(storage);
+    return { source, dtype, shape, strides, bitOffset: (offset + byteOffset) * 8 };
+  }
+
+  #derived({ derivation, dtype, shape }: DerivedTensor): StridedView {
+    // What it is computed from is checked now, not when it is read.
+    const source = shape.includes(0)
+      ? fromBytes(new Uint8Array(0))
+      : derivation.open((origin) => this.viewOf(origin));
+    return { source, dtype, shape, strides: contiguousStrides(shape), bitOffset: 0 };
+  }
+
+  #storage(storage: StorageNode): StoragePlace {
+    if (storage instanceof MemoryStorage) return { source: storage.source, offset: 0 };
+    const place = this.#places.get(storage) ?? this.#file.placeOf(storage);
+    this.#places.set(storage, place);
+    return place;
   }
 }

@@ -4,6 +4,7 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import { groupAliases } from "../../src/torch/index.ts";
 import type { StridedView } from "../../src/view/view.ts";
+import { raises } from "../support.ts";
 
 const source = fromBytes(new Uint8Array(64));
 const other = fromBytes(new Uint8Array(64));
@@ -60,4 +61,23 @@ test("views that differ in anything are all kept", () => {
 test("empty tensors are never aliases", () => {
   const empty = view({ shape: [0, 3] });
   assert.deepEqual(groupAliases(checkpoint({ a: empty, b: empty })).kept, ["a", "b"]);
+});
+
+test("names can be kept or discarded by choice", () => {
+  const tied = checkpoint({ a: view(), b: view(), c: view(), alone: view({ dtype: "I32" }) });
+  assert.deepEqual(groupAliases(tied, { keep: ["c"] }).kept, ["c", "alone"]);
+  assert.deepEqual(groupAliases(tied, { keep: ["c", "b", "x"] }).kept, ["b", "alone"]);
+  assert.deepEqual(groupAliases(tied, { discard: ["a", "alone"] }).kept, ["b", "alone"]);
+  assert.deepEqual(groupAliases(tied, { discard: ["a", "b", "c"] }).kept, ["a", "alone"]);
+  assert.deepEqual(
+    [...groupAliases(tied, { keep: ["b"], discard: ["a"] }).aliases],
+    [
+      ["a", "b"],
+      ["c", "b"],
+    ],
+  );
+  assert.throws(
+    () => groupAliases(tied, { keep: ["a"], discard: ["a"] }),
+    raises("AMBIGUOUS", /"a" is to be kept/),
+  );
 });

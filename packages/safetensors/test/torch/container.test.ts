@@ -172,7 +172,9 @@ test("whole objects are refused by their class", async () => {
     assemble(global("company.Net"), "EMPTY_TUPLE", "NEWOBJ", push(state), "BUILD");
   await assert.rejects(
     found(object({ a: T })),
-    raises("UNSUPPORTED", /"company\.Net"; save its state_dict/, { kind: "torch-object" }),
+    raises("UNSUPPORTED", /object of "company\.Net", which is no torch\.nn\.Module; save its state_dict/, {
+      kind: "torch-object",
+    }),
   );
   await assert.rejects(found(object({ lr: 1 })), raises("UNSUPPORTED", /"company\.Net"/));
   await assert.rejects(
@@ -185,6 +187,11 @@ test("whole objects are refused by their class", async () => {
     "BUILD",
   );
   await assert.rejects(found(old), raises("UNSUPPORTED", /"company\.Net"/));
+  // A key says that all in it is meant.
+  assert.deepEqual(await found(object({ a: T, b: { c: T } }), ""), ["", "a", "b.c"]);
+  assert.deepEqual(await found({ args: object({ a: T, b: { c: T } }), t: T }, "args"), ["args", "a", "b.c"]);
+  assert.deepEqual(await found({ args: object({ a: T, b: { c: T } }), t: T }, "args.b"), ["args.b", "c"]);
+  await assert.rejects(found({ args: object(5), t: T }, "args"), raises("TENSOR_NOT_FOUND"));
   // Beside tensors an object is only reported, whatever is in it.
   assert.deepEqual(await found({ a: T, args: object({ b: T }) }), ["", "a"]);
   await assert.rejects(

@@ -9,9 +9,11 @@ import { global, openPickle, push, tensor } from "./torch-file.ts";
 
 const ROLES: Record<GlobalRole, string> = {
   interpreted: `collections.OrderedDict torch._utils._rebuild_tensor_v2 torch.FloatStorage torch.cuda.HalfStorage
-    torch.storage.UntypedStorage torch.float8_e4m3fn torch.bfloat16 torch.Size builtins.set __builtin__.set _codecs.encode`,
+    torch.storage.UntypedStorage torch.float8_e4m3fn torch.bfloat16 torch.Size builtins.set __builtin__.set _codecs.encode
+    torch.FloatTensor torch.cuda.HalfTensor torch.Tensor torch.serialization._get_layout torch.sparse_csr
+    torch.per_channel_affine numpy.ndarray numpy.core.multiarray._reconstruct`,
   inert: `argparse.Namespace pathlib.PosixPath datetime.datetime functools.partial uuid.UUID logging.getLogger
-    numpy.ndarray numpy.core.multiarray._reconstruct numpy.dtypes.Float32DType numpy.random._pickle.__randomstate_ctor
+    numpy.core.multiarray.scalar numpy.dtypes.Float32DType numpy.random._pickle.__randomstate_ctor
     copy_reg._reconstructor __builtin__.long __builtin__.xrange exceptions.Exception typing.Any enum.Enum
     torch.nn.modules.linear.Linear transformers.training_args.TrainingArguments transformers.trainer_utils.HubStrategy
     pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint omegaconf.dictconfig.DictConfig torch.device`,

@@ -5,8 +5,8 @@ import { assemble, name, uint } from "./pickle/assembler.ts";
 
 const encoder = new TextEncoder();
 
-/** What is in an archive, by record name; text stands for its bytes. */
-export type Records = Readonly<Record<string, Uint8Array | string>>;
+/** What is in an archive, by record name; text stands for its bytes, and nothing for a record that is left out. */
+export type Records = Readonly<Record<string, Uint8Array | string | undefined>>;
 
 /** A PyTorch file with these records in its folder, and those that each has unless they are given. */
 export function torchFile(
@@ -14,10 +14,11 @@ export function torchFile(
   root = "model",
   extra: readonly Member[] = [],
 ): Uint8Array<ArrayBuffer> {
-  const all = Object.entries({ byteorder: "little", version: "3\n", ...records }).map(([record, data]) => ({
-    name: `${root}/${record}`,
-    data: typeof data === "string" ? encoder.encode(data) : data,
-  }));
+  const all = Object.entries({ byteorder: "little", version: "3\n", ...records }).flatMap(([record, data]) =>
+    data === undefined
+      ? []
+      : [{ name: `${root}/${record}`, data: typeof data === "string" ? encoder.encode(data) : data }],
+  );
   return buildZip([...all, ...extra], { zip64: true });
 }
 

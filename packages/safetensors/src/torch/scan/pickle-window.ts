@@ -1,0 +1,57 @@
+import { MAX_PICKLE_BYTES } from "../../limits.ts";
+import type { Part, Scan } from "./part.ts";
+import { type PickleScan, scanPickle } from "./scan-pickle.ts";
+import { sweepPickle } from "./sweep.ts";
+
+/** Reads grow until the pickle ends, so that little is read of what is none. */
+const WINDOWS = [...[16, 18, 20, 22, 24, 26, 28].map((bits) => 2 ** bits), MAX_PICKLE_BYTES];
+
+/** The bytes of a part from some place on, as many as a pickle needs. */
+export class PickleWindow {
+  readonly #scan: Scan;
+  readonly #part: Part;
+  #bytes: Uint8Array = new Uint8Array(0);
+  /** Place of the first byte of the window in the part. */
+  offset = 0;
+
+  constructor(scan: Scan, part: Part) {
+    this.#scan = scan;
+    this.#part = part;
+  }
+
+  /** Scans the pickle at a place of the part. Places in the result are those in the window. */
+  async scan(at: number): Promise<PickleScan> {
+    for (const size of WINDOWS) {
+      await this.#fill(at, size);
+      const isLast = this.#isWhole() || size === MAX_PICKLE_BYTES;
+      if (!isLast && sweepPickle(this.#bytes, at - this.offset).why === "cut") continue;
+      const result = scanPickle(this.#bytes, at - this.offset);
+      if (isLast || !result.wantsMore) return result;
+    }
+    throw new Error("the last window is the largest");
+  }
+
+  /** Whether the part begins there as pickles of protocol 2 to 5 do. */
+  begins(at: number): boolean {
+    const place = at - this.offset;
+    return this.#bytes[place] === 0x80 && this.#bytes[place + 1]! >= 2 && this.#bytes[place + 1]! <= 5;
+  }
+
+  /** Whether the pickle goes on where reading had to end. */
+  isCut({ ended }: PickleScan): boolean {
+    return ended === "cut" && !this.#isWhole();
+  }
+
+  #isWhole(): boolean {
+    return this.offset + this.#bytes.length >= this.#part.source.size;
+  }
+
+  /** Has at least one byte from `at` on; reads `size` unless the window has some. */
+  async #fill(at: number, size: number): Promise<void> {
+    const there = this.offset + this.#bytes.length - at;
+    const isInside = at >= this.offset && this.#bytes.length > 0;
+    if (isInside && (this.#isWhole() || (there > 0 && size === WINDOWS[0]) || there >= size)) return;
+    this.#bytes = await this.#scan.read(this.#part, at, Math.min(size, this.#part.source.size - at));
+    this.offset = at;
+  }
+}

@@ -1,0 +1,216 @@
+import { OPCODE_NAMES } from "../pickle/opcodes.ts";
+import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
+import { OPCODE_ARGUMENTS, OPCODE_PROTOCOLS } from "./opcode-table.ts";
+
+/** Why a sweep ended: at STOP, at a byte that is no opcode or has a malformed argument, or where the bytes end. */
+export type SweepEnd = "stop" | "invalid" | "cut";
+
+/** What a sweep reports. Offsets are those of the opcode. */
+export interface SweepVisitor {
+  /** A literal; `text` for text, which is UTF-8. */
+  literal?(bytes: Uint8Array, text: boolean): void;
+  /** A name. Of STACK_GLOBAL, those whose text is found by looking back; the others are the oddity `hidden`. */
+  name?(module: string, name: string, at: number): void;
+  /** An opcode that is an oddity where it stands. */
+  oddity?(oddity: Oddity, at: number): void;
+}
+
+/** An oddity that the opcodes alone show. */
+export type Oddity = "protocol" | "newer" | "overwritten" | "extension" | "buffer" | "hidden";
+
+/**
+ * Goes from opcode to opcode without a stack, as a disassembler does: it sees what a stack machine does not, the
+ * literals that are dropped again, and goes on where one stops. It knows names only by what stands before them.
+ */
+export function sweepPickle(
+  bytes: Uint8Array,
+  start: number,
+  visitor: SweepVisitor = {},
+): { end: number; why: SweepEnd } {
+  return new Sweep(bytes, start, visitor).run();
+}
+
+class Sweep {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #visitor: SweepVisitor;
+  readonly #start: number;
+  #at: number;
+  #protocol = 1;
+  #said = new Set<Oddity>();
+  /** Memo indices that count up need no set. */
+  #memorized = 0;
+  readonly #sparse = new Set<number>();
+  /** The texts of the last two values, if they are text, and those of the memo: what STACK_GLOBAL may take. */
+  #last: string | undefined;
+  #before: string | undefined;
+  readonly #texts = new Map<number, string>();
+
+  constructor(bytes: Uint8Array, start: number, visitor: SweepVisitor) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#visitor = visitor;
+    this.#start = start;
+    this.#at = start;
+  }
+
+  run(): { end: number; why: SweepEnd } {
+    for (let count = 0; this.#at < this.#bytes.length; count++) {
+      const at = this.#at;
+      const code = this.#bytes[at]!;
+      const argument = OPCODE_ARGUMENTS[code];
+      // STACK_GLOBAL as one of the first finds no two values: what begins with its byte is data.
+      const isImpossible = code === 0x93 && count < 2;
+      if (argument === undefined || isImpossible) return { end: at, why: "invalid" };
+      const next = this.#next(at + 1, argument);
+      if (next === undefined || next > this.#bytes.length) return { end: at, why: "cut" };
+      this.#check(code, at);
+      this.#visit(code, at, next);
+      this.#at = next;
+      if (code === 0x2e) return { end: next, why: "stop" };
+    }
+    return { end: this.#at, why: "cut" };
+  }
+
+  /** Where the argument ends; nothing if that lies beyond the bytes. */
+  #next(at: number, argument: string): number | undefined {
+    const remaining = this.#bytes.length - at;
+    switch (argument) {
+      case "none":
+        return at;
+      case "byte1":
+        return at + 1;
+      case "byte2":
+        return at + 2;
+      case "byte4":
+        return at + 4;
+      case "byte8":
+        return at + 8;
+      case "counted1":
+        return remaining < 1 ? undefined : at + 1 + this.#bytes[at]!;
+      case "counted4":
+        return remaining < 4 ? undefined : at + 4 + this.#view.getUint32(at, true);
+      case "counted8":
+        if (remaining < 8) return undefined;
+        return at + 8 + this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
+      case "line":
+        return this.#lineEnd(at);
+      default: {
+        const first = this.#lineEnd(at);
+        return first === undefined ? undefined : this.#lineEnd(first);
+      }
+    }
+  }
+
+  #lineEnd(at: number): number | undefined {
+    const end = this.#bytes.indexOf(0x0a, at);
+    return end < 0 ? undefined : end + 1;
+  }
+
+  #check(code: number, at: number): void {
+    if (code === 0x80) {
+      const version = this.#bytes[at + 1]!;
+      if (at !== this.#start || version > 5) this.#say("protocol", at);
+      this.#protocol = version;
+    } else if (code >= 0x82 && code <= 0x84) {
+      this.#visitor.oddity?.("extension", at);
+    } else if (code === 0x97 || code === 0x98) {
+      this.#say("buffer", at);
+    } else if (OPCODE_PROTOCOLS[code]! > this.#protocol) {
+      this.#say("newer", at);
+    }
+  }
+
+  /** Once is enough. */
+  #say(oddity: Oddity, at: number): void {
+    if (this.#said.has(oddity)) return;
+    this.#said.add(oddity);
+    this.#visitor.oddity?.(oddity, at);
+  }
+
+  #visit(code: number, at: number, next: number): void {
+    switch (code) {
+      case 0x42: // BINBYTES
+      case 0x54: // BINSTRING
+        return this.#literal(at + 5, next, false);
+      case 0x43: // SHORT_BINBYTES
+      case 0x55: // SHORT_BINSTRING
+        return this.#literal(at + 2, next, false);
+      case 0x8e: // BINBYTES8
+      case 0x96: // BYTEARRAY8
+        return this.#literal(at + 9, next, false);
+      case 0x8c: // SHORT_BINUNICODE
+        return this.#literal(at + 2, next, true);
+      case 0x58: // BINUNICODE
+        return this.#literal(at + 5, next, true);
+      case 0x8d: // BINUNICODE8
+        return this.#literal(at + 9, next, true);
+      case 0x56: // UNICODE
+        return this.#literal(at + 1, next - 1, true);
+      case 0x53: // STRING
+        return this.#literal(at + 2, next - 2, false);
+      case 0x71: // BINPUT
+        return this.#memorize(this.#bytes[at + 1]!, at);
+      case 0x72: // LONG_BINPUT
+        return this.#memorize(this.#view.getUint32(at + 1, true), at);
+      case 0x70: // PUT
+        return this.#memorize(
+          Number(decodeLatin1(this.#bytes.subarray(at + 1, Math.min(next - 1, at + 30)))),
+          at,
+        );
+      case 0x94: // MEMOIZE
+        return this.#memorize(this.#memorized + this.#sparse.size, at);
+      case 0x68: // BINGET
+        return this.#push(this.#texts.get(this.#bytes[at + 1]!));
+      case 0x6a: // LONG_BINGET
+        return this.#push(this.#texts.get(this.#view.getUint32(at + 1, true)));
+      case 0x63: // GLOBAL
+      case 0x69: // INST
+        return this.#names(at, next);
+      case 0x93: // STACK_GLOBAL
+        if (this.#visitor.name) {
+          if (this.#before !== undefined && this.#last !== undefined)
+            this.#visitor.name(this.#before, this.#last, at);
+          else this.#say("hidden", at);
+        }
+        return this.#push(undefined);
+      default:
+    }
+  }
+
+  #literal(start: number, end: number, text: boolean): void {
+    this.#visitor.literal?.(this.#bytes.subarray(start, Math.max(start, end)), text);
+    // Names are short; other texts are none.
+    const isName = this.#visitor.name !== undefined && end - start <= 256;
+    this.#push(isName ? decodeUtf8(this.#bytes, start, Math.max(start, end)) : undefined);
+  }
+
+  #push(text: string | undefined): void {
+    this.#before = this.#last;
+    this.#last = text;
+  }
+
+  #memorize(index: number, at: number): void {
+    if (index < this.#memorized || this.#sparse.has(index)) this.#say("overwritten", at);
+    else if (index === this.#memorized && this.#sparse.size === 0) this.#memorized++;
+    else if (this.#sparse.size < 1 << 20) this.#sparse.add(index);
+    if (this.#last !== undefined && this.#texts.size < 1 << 20) this.#texts.set(index, this.#last);
+  }
+
+  #names(at: number, next: number): void {
+    const middle = this.#lineEnd(at + 1)!;
+    const module = decodeUtf8(this.#bytes, at + 1, middle - 1);
+    const name = decodeUtf8(this.#bytes, middle, next - 1);
+    if (module !== undefined && name !== undefined && next - at < 1000)
+      this.#visitor.name?.(module, name, at);
+    this.#push(undefined);
+  }
+}
+
+/** An opcode for a finding: its name, and the start of what it acts on. */
+export function opcodeText(bytes: Uint8Array, at: number): string | undefined {
+  const code = bytes[at];
+  return code === undefined
+    ? undefined
+    : (OPCODE_NAMES.get(code) ?? `0x${code.toString(16).padStart(2, "0")}`);
+}

@@ -1,0 +1,178 @@
+import { quote } from "../../errors.ts";
+import { fromBytes } from "../../source/memory.ts";
+import { openZip, type ZipArchive, type ZipEntry } from "../../zip/archive.ts";
+import { crc32 } from "../../zip/crc32.ts";
+import { inflate, inflateLimit } from "./inflate.ts";
+import { scanKerasConfig } from "./keras.ts";
+import { draftOf, type Part, type Scan, unpacked, windowOf } from "./part.ts";
+import type { StorageUse } from "./pickle-hooks.ts";
+import { scanPickles } from "./pickles.ts";
+import { salvageZip } from "./salvage.ts";
+import { looksLoadable } from "./scan-pickle.ts";
+import { memberHeads } from "./zip-heads.ts";
+
+/** Members that are loaded as pickles by their name. */
+const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\.(?:pkl|pickle|joblib)$/i;
+
+/**
+ * Members that hold the data of storages. What a pickle refers to is data, whatever it looks like; and no loader takes
+ * it for a pickle unless it is told to (`torch.load(pickle_file=…)`), so only what begins as one is tried.
+ */
+const STORAGE_NAME = /(?:^|\/)(?:data|constants|tensors)\/\d+$|\.storage$/;
+
+/** TorchScript's code, and where it came from. */
+const CODE_NAME = /^[^/]+\/code\//;
+
+/** Members that are kept in memory while they are scanned, and whose checksum is compared. */
+const SMALL_MEMBER = 1 << 20;
+
+/** Scans every member of a ZIP archive. What readers could see in different ways is refused, and salvaged. */
+export async function scanZip(scan: Scan, part: Part): Promise<void> {
+  let zip: ZipArchive;
+  let offsets: Float64Array;
+  try {
+    zip = await openZip(part.source, scan.options);
+    offsets = await zip.dataOffsets();
+  } catch (error) {
+    scan.add(part, ...draftOf(error));
+    return salvageZip(scan, part);
+  }
+  scan.report.addScanned(part.where);
+  const root = torchRoot(zip);
+  if (root !== undefined) checkTorchNames(scan, part, zip, root);
+  for await (const [entry, head] of memberHeads(zip, offsets, scan.options)) {
+    await scanMember(scan, part, new Member(zip, entry, offsets[entry.row]!, head, root));
+  }
+}
+
+/** A member, and what its name says. */
+class Member {
+  readonly zip: ZipArchive;
+  readonly entry: ZipEntry;
+  readonly offset: number;
+  readonly head: Uint8Array;
+  readonly root: string | undefined;
+
+  constructor(zip: ZipArchive, entry: ZipEntry, offset: number, head: Uint8Array, root: string | undefined) {
+    this.zip = zip;
+    this.entry = entry;
+    this.offset = offset;
+    this.head = head;
+    this.root = root;
+  }
+
+  get isPickle(): boolean {
+    return PICKLE_NAME.test(this.entry.name);
+  }
+
+  get isStorage(): boolean {
+    return this.root !== undefined && STORAGE_NAME.test(this.entry.name);
+  }
+
+  /** Whether it is code that the archive is said to contain. */
+  get isCode(): boolean {
+    return this.root !== undefined && CODE_NAME.test(this.entry.name);
+  }
+
+  /** Whether it is the pickle whose storages are the members `data/N`. */
+  get isMain(): boolean {
+    return this.root !== undefined && this.entry.name === `${this.root}/data.pkl`;
+  }
+}
+
+async function scanMember(scan: Scan, part: Part, member: Member): Promise<void> {
+  const { entry, head, isPickle, isStorage, isCode } = member;
+  const isOpaque = (isCode || isStorage) && !isPickle;
+  if (isOpaque && !looksLoadable(await unpackedHead(entry, head))) return;
+  const inner = await memberPart(scan, part, member);
+  if (inner === undefined) return;
+  if (isPickle) {
+    const { storages } = await scanPickles(scan, inner, "loaded");
+    if (member.isMain) checkStorages(scan, inner, member, storages);
+  } else if (isStorage && head[0] === 0x80) {
+    await scanPickles(scan, inner, "data");
+  } else if (entry.name === "config.json") {
+    await scanKerasConfig(scan, inner);
+  } else {
+    await scan.enter(part, inner);
+  }
+}
+
+/** The first bytes of a member, unpacked. */
+async function unpackedHead({ method }: ZipEntry, head: Uint8Array): Promise<Uint8Array> {
+  return method === 0 ? head : (await inflate(head, "deflate-raw", 16)).bytes;
+}
+
+/** A member as a part; nothing, with a finding, if it cannot be had. */
+async function memberPart(scan: Scan, part: Part, { entry, offset }: Member): Promise<Part | undefined> {
+  const { name, method, compressedSize, size } = entry;
+  const window = windowOf(part, name, offset, compressedSize);
+  if (method === 0 && size > SMALL_MEMBER) return window;
+  const inMemory = method === 0 ? size : compressedSize;
+  if (!scan.spend(part, method === 0 ? 0 : inMemory)) return undefined;
+  const stored = await scan.read(window, 0, inMemory);
+  if (method === 0) {
+    checkCrc(scan, window, entry, stored);
+    return { ...window, source: fromBytes(stored) };
+  }
+  const limit = Math.min(inflateLimit(compressedSize), scan.remaining);
+  const { bytes, short } = await inflate(stored, "deflate-raw", limit);
+  scan.spend(part, bytes.length);
+  const inner = unpacked(part, name, bytes);
+  if (short === "limit")
+    scan.add(inner, "limit", `is compressed data of which no more than ${limit} bytes are unpacked`);
+  else if (short !== undefined || bytes.length !== size)
+    scan.add(inner, "malformed-file", "is compressed data that is damaged or of another size");
+  else checkCrc(scan, inner, entry, bytes);
+  return inner;
+}
+
+/** torch.save may leave checksums out, as 0. */
+function checkCrc(scan: Scan, part: Part, entry: ZipEntry, bytes: Uint8Array): void {
+  if (entry.crc32 !== 0 && crc32(bytes) !== entry.crc32)
+    scan.add(part, "crc-mismatch", "does not have its checksum: it was changed, or is damaged");
+}
+
+/** The folder of a PyTorch archive. */
+function torchRoot(zip: ZipArchive): string | undefined {
+  const [root] = (zip.names()[0] ?? "").split("/", 1);
+  const isTorch = ["data.pkl", "constants.pkl"].some((name) => zip.find(`${root}/${name}`) !== undefined);
+  return isTorch ? root : undefined;
+}
+
+/** What PyTorch's reader looks up by name, it must find in one way only. */
+function checkTorchNames(scan: Scan, part: Part, zip: ZipArchive, root: string): void {
+  const seen = new Set<string>();
+  let hasCode = zip.find(`${root}/constants.pkl`) !== undefined;
+  for (const name of zip.names()) {
+    if (!name.startsWith(`${root}/`))
+      scan.add(part, "member-outside-root", `has ${quote(name)} beside its folder ${quote(root)}`);
+    const lower = name.toLowerCase();
+    if (seen.has(lower))
+      scan.add(part, "case-variants", `has two members named ${quote(name)}, but for upper and lower case`);
+    seen.add(lower);
+    hasCode ||= CODE_NAME.test(name);
+  }
+  if (hasCode)
+    scan.add(part, "contains-code", "is a TorchScript archive: it contains code that torch.jit.load runs");
+}
+
+/** The members `data/N` must be what the pickle says. */
+function checkStorages(
+  scan: Scan,
+  part: Part,
+  { zip, root }: Member,
+  storages: ReadonlyMap<string, StorageUse>,
+): void {
+  for (const [key, { dtype, length }] of storages) {
+    const entry = zip.find(`${root}/data/${key}`);
+    if (entry?.size !== length * dtype.bytes) {
+      const found = entry ? `has ${entry.size} bytes` : "is missing";
+      scan.add(
+        part,
+        "storage-size",
+        `refers to storage ${key}, which ${found}; it should have ${length * dtype.bytes}`,
+      );
+    }
+  }
+}

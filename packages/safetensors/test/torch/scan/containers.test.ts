@@ -1,0 +1,474 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
+import { scan } from "../../../src/torch/scan/index.ts";
+import { fixture } from "../../fixtures.ts";
+import { concat, handMade, noise } from "../../support.ts";
+import { buildZip, type Member, sparseZip } from "../../zip/zip-builder.ts";
+import { assemble, uint } from "../pickle/assembler.ts";
+import { call, push, tensor, torchFile } from "../torch-file.ts";
+import { checkRow, type Row, scanned } from "./scanned.ts";
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+const EVIL = assemble("PROTO", 2, call("os.system", "id"), "STOP");
+const EVIL_TEXT = utf8("cos\nsystem\n(S'id'\ntR.");
+const GOOD = assemble("PROTO", 2, tensor(), "STOP");
+const HONEST = torchFile({ "data.pkl": GOOD, "data/0": new Uint8Array(48) });
+const zip = (...members: (readonly [string, Uint8Array])[]): Uint8Array =>
+  buildZip(members.map(([name, data]) => ({ name, data })));
+/** Without a checksum, as the builder knows only that of what it stores. */
+const deflated = (name: string, data: Uint8Array): Member => {
+  const packed = deflateRawSync(data);
+  return { name, data: packed, method: 8, size: data.length, compressedSize: packed.length };
+};
+const zipWithoutCrc = (...members: Member[]): Uint8Array => {
+  const bytes = buildZip(members);
+  for (let at = 0; at < bytes.length; at++) {
+    const signature = String.fromCharCode(...bytes.subarray(at, at + 4));
+    if (signature === "PK\x03\x04") bytes.fill(0, at + 14, at + 18);
+    if (signature === "PK\x01\x02") bytes.fill(0, at + 16, at + 20);
+  }
+  return bytes;
+};
+const storage = new Uint8Array(48);
+
+const ARCHIVES: readonly Row[] = [
+  ["an honest file", HONEST, "clean"],
+  [
+    "a pickle of another name",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, "extra.bin": EVIL }),
+    "dangerous",
+  ],
+  [
+    "a pickle of protocol 0 of another name",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, extra: EVIL_TEXT }),
+    "dangerous",
+  ],
+  ["a pickle as a storage", torchFile({ "data.pkl": GOOD, "data/0": storage, "data/1": EVIL }), "dangerous"],
+  [
+    "a storage that begins as a pickle",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, "data/1": concat([Uint8Array.of(0x80, 2), noise(46)]) }),
+    "clean",
+  ],
+  [
+    "a second pickle after the first",
+    torchFile({ "data.pkl": concat([GOOD, EVIL]), "data/0": storage }),
+    "dangerous",
+    "bytes-after-end",
+  ],
+  ["a missing storage", torchFile({ "data.pkl": GOOD }), "incomplete", "storage-size"],
+  [
+    "a short storage",
+    torchFile({ "data.pkl": GOOD, "data/0": new Uint8Array(47) }),
+    "incomplete",
+    "storage-size",
+  ],
+  [
+    "TorchScript",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, "code/__torch__.py": "x" }),
+    "incomplete",
+    "contains-code",
+  ],
+  [
+    "constants",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, "constants.pkl": EVIL }),
+    "dangerous",
+    "contains-code",
+  ],
+  [
+    "a member beside the folder",
+    torchFile({ "data.pkl": GOOD, "data/0": storage }, "model", [{ name: "other/x" }]),
+    "incomplete",
+    "member-outside-root",
+  ],
+  [
+    "names that differ in case",
+    torchFile({ "data.pkl": GOOD, "data/0": storage, "DATA.pkl": EVIL }),
+    "dangerous",
+    "case-variants",
+  ],
+  [
+    "a compressed pickle",
+    buildZip([deflated("m/data.pkl", EVIL), { name: "m/version", data: utf8("3") }]),
+    "dangerous",
+  ],
+  [
+    "a compressed pickle of another name",
+    buildZip([deflated("m/data.pkl", GOOD), deflated("m/data/0", storage), deflated("m/x", EVIL)]),
+    "dangerous",
+  ],
+  [
+    "an honest compressed file",
+    zipWithoutCrc(deflated("m/data.pkl", GOOD), deflated("m/data/0", storage)),
+    "clean",
+  ],
+  [
+    "a compressed size that lies",
+    buildZip([{ ...deflated("m/data.pkl", EVIL), size: 5 }]),
+    "dangerous",
+    "malformed-file",
+  ],
+  [
+    "damaged compressed data",
+    buildZip([{ name: "m/data.pkl", data: noise(50), method: 8, size: 70, compressedSize: 50 }]),
+    "incomplete",
+    "malformed-file",
+  ],
+  ["an archive in an archive", zip(["model.pt", torchFile({ "data.pkl": EVIL })]), "dangerous"],
+  ["archives too deep", nest(6), "incomplete", "limit"],
+  ["archives not too deep", nest(3), "dangerous"],
+  [
+    "an encrypted member",
+    buildZip([{ name: "m/data.pkl", data: GOOD, flags: 0x0801 }]),
+    "incomplete",
+    "not-understood",
+  ],
+];
+
+function nest(levels: number): Uint8Array {
+  return levels === 0 ? EVIL : zip(["inner", nest(levels - 1)]);
+}
+
+const evilMember: Member = { name: "m/data.pkl", data: EVIL };
+const AMBIGUOUS: readonly Row[] = [
+  [
+    "bytes before the archive",
+    buildZip([evilMember], { before: utf8("MZ something") }),
+    "dangerous",
+    "archive-after-data",
+  ],
+  [
+    "a member twice",
+    buildZip([{ name: "m/data.pkl", data: GOOD }, evilMember]),
+    "dangerous",
+    "ambiguous-archive",
+  ],
+  [
+    "another name in the local header",
+    buildZip([{ ...evilMember, local: { name: "m/data.pkx" } }]),
+    "dangerous",
+    "ambiguous-archive",
+  ],
+  [
+    "another method in the local header",
+    buildZip([{ ...deflated("m/data.pkl", EVIL), local: { method: 0 } }]),
+    "dangerous",
+    "ambiguous-archive",
+  ],
+  [
+    "a member between the members",
+    buildZip([{ ...evilMember, after: concat([utf8("PK\x03\x04"), new Uint8Array(26), EVIL_TEXT]) }]),
+    "dangerous",
+    "ambiguous-archive",
+  ],
+  ["two directories", concat([zip(["m/data.pkl", GOOD]), zip(["m/data.pkl", EVIL])]), "dangerous"],
+  ["no directory", HONEST.subarray(0, HONEST.length - 60), "incomplete", "ambiguous-archive"],
+  [
+    "no directory, and danger",
+    concat([torchFile({ "data.pkl": EVIL }).subarray(0, -40)]),
+    "dangerous",
+    "ambiguous-archive",
+  ],
+  ["a path out of the folder", zip(["../evil", EVIL]), "dangerous", "ambiguous-archive"],
+];
+
+const SAFETENSORS = handMade({ a: { dtype: "U8", shape: [4], data: Uint8Array.of(1, 2, 3, 4) } });
+const npy = (header: string, data: Uint8Array): Uint8Array =>
+  concat([Uint8Array.of(0x93), utf8("NUMPY"), Uint8Array.of(1, 0, header.length, 0), utf8(header), data]);
+const OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n";
+const FLOATS = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n";
+
+const tarHeader = (name: string, size: number, kind = "0"): Uint8Array => {
+  const header = new Uint8Array(512);
+  const put = (at: number, text: string): void => header.set(utf8(text), at);
+  put(0, name);
+  put(124, `${size.toString(8).padStart(11, "0")}\0`);
+  put(156, kind);
+  put(257, "ustar\0");
+  put(148, "        ");
+  put(
+    148,
+    `${header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, "0")}\0 `,
+  );
+  return header;
+};
+const tar = (name: string, data: Uint8Array): Uint8Array =>
+  concat([tarHeader(name, data.length), data, new Uint8Array(((512 - (data.length % 512)) % 512) + 1024)]);
+
+const legacy = (object: Uint8Array, ...rest: Uint8Array[]): Uint8Array => {
+  const magic = Uint8Array.of(0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19);
+  const stacked = [magic, assemble("BININT2", uint(2, 1001)), push({ little_endian: true }), object];
+  return concat([...stacked.map((value) => assemble("PROTO", 2, value, "STOP")), ...rest]);
+};
+const legacyTensor = tensor({
+  storage: assemble(
+    "MARK",
+    push("storage"),
+    "GLOBAL",
+    "'torch\nFloatStorage\n",
+    push("7"),
+    push("cpu"),
+    push(12),
+    "NONE",
+    "TUPLE",
+    "BINPERSID",
+  ),
+});
+const legacyKeys = assemble("PROTO", 2, push(["7"]), "STOP");
+const legacyData = concat([uint(8, 12), new Uint8Array(48)]);
+
+/** A valid safetensors file that pickle.load reads as a pickle: its length is an opcode that skips what is in the way. */
+function polyglot(): Uint8Array {
+  const jump = 240;
+  const json = `{"__metadata__":{"x":"`;
+  // U (SHORT_BINSTRING) and a length of `jump`: the header has 0x55 + 256 * jump bytes.
+  const length = 0x55 + 256 * jump;
+  const hops: number[] = [];
+  for (let at = 2 + jump; at < 8 + length - 200; ) {
+    hops.push(at);
+    at += 2 + 0x7e;
+  }
+  const header = new Uint8Array(length).fill(0x20);
+  header.set(utf8(json));
+  header.fill(0x61, json.length, length - 3);
+  header.set(utf8('"}}'), length - 3);
+  for (const at of hops) header.set(utf8("U~"), at - 8);
+  const last = hops.at(-1)! + 128;
+  // The last hop leads over the end of the header.
+  header.set(utf8("U~"), last - 8);
+  const data = concat([new Uint8Array(last + 128 - 8 - length), EVIL_TEXT]);
+  return concat([uint(8, length), header, data]);
+}
+
+const OTHERS: readonly Row[] = [
+  ["safetensors", SAFETENSORS, "clean"],
+  ["safetensors whose header is broken", SAFETENSORS.subarray(0, 30), "incomplete", "malformed-file"],
+  ["safetensors that is a pickle too", polyglot(), "dangerous", "forbidden-global"],
+  [
+    "safetensors with an archive at its end",
+    concat([SAFETENSORS, zip(["m/data.pkl", EVIL])]),
+    "dangerous",
+    "archive-after-data",
+  ],
+  [
+    "a pickle with an archive at its end",
+    concat([assemble("NONE", "STOP"), zip(["m/data.pkl", EVIL])]),
+    "dangerous",
+    "archive-after-data",
+    "bytes-after-end",
+  ],
+  ["an array of objects", npy(OBJECTS, EVIL), "dangerous"],
+  [
+    "an array of objects with more after it",
+    npy(OBJECTS, concat([assemble("NONE", "STOP"), Uint8Array.of(0)])),
+    "incomplete",
+    "bytes-after-end",
+  ],
+  ["an array of objects that are none", npy(OBJECTS, noise(20)), "incomplete", "malformed-pickle"],
+  [
+    "an array with a field of objects",
+    npy("{'descr': [('a', '<f4'), ('b', '|O')], 'fortran_order': False, 'shape': (1,), }\n", EVIL),
+    "dangerous",
+  ],
+  ["an array of numbers", npy(FLOATS, new Uint8Array(8)), "clean"],
+  ["an array with too many bytes", npy(FLOATS, new Uint8Array(9)), "incomplete", "malformed-file"],
+  [
+    "an array in an archive",
+    zip(["x.npy", npy(FLOATS, new Uint8Array(8))], ["y.npy", npy(OBJECTS, EVIL)]),
+    "dangerous",
+  ],
+  ["tar", tar("data", EVIL), "dangerous"],
+  ["tar with a model", tar("model.pt", HONEST), "clean"],
+  ["tar whose first name is a pickle", tar("cos\nsystem\n(S'id'\ntR.", utf8("x")), "dangerous"],
+  [
+    "tar with a member of an unusual kind",
+    concat([tarHeader("a", 0, "S"), new Uint8Array(1024)]),
+    "incomplete",
+    "not-understood",
+  ],
+  ["tar that is cut", tar("a", new Uint8Array(2000)).subarray(0, 1024), "incomplete", "malformed-file"],
+  [
+    "tar with bytes after its end",
+    concat([tar("a", utf8("x")), utf8("more")]),
+    "incomplete",
+    "bytes-after-end",
+  ],
+  ["gzip", gzipSync(EVIL), "dangerous"],
+  ["gzip of an honest file", gzipSync(HONEST), "clean"],
+  ["gzip that is cut", gzipSync(HONEST).subarray(0, 100), "incomplete", "compressed"],
+  ["zlib of any level", deflateSync(EVIL, { level: 3 }), "dangerous"],
+  ["a gzip bomb", gzipSync(new Uint8Array(64 << 20)), "incomplete", "compressed"],
+  ["legacy", legacy(legacyTensor, legacyKeys, legacyData), "clean"],
+  ["legacy, dangerous", legacy(call("os.system", "id"), legacyKeys), "dangerous"],
+  ["legacy with a dangerous list of keys", legacy(legacyTensor, EVIL), "dangerous"],
+  [
+    "legacy with another count",
+    legacy(legacyTensor, legacyKeys, uint(8, 11), new Uint8Array(48)),
+    "incomplete",
+    "storage-size",
+  ],
+  [
+    "legacy with bytes after it",
+    legacy(legacyTensor, legacyKeys, legacyData, EVIL),
+    "incomplete",
+    "bytes-after-end",
+  ],
+  ["legacy without storages", legacy(legacyTensor), "incomplete", "malformed-file"],
+  [
+    "Keras with a function",
+    zip([
+      "config.json",
+      utf8(
+        '{"class_name":"Lambda","config":{"function":{"class_name":"__lambda__","config":{"code":"4wAA"}}}}',
+      ),
+    ]),
+    "dangerous",
+    "keras-lambda",
+  ],
+  [
+    "Keras with a Lambda layer",
+    zip(["config.json", utf8('{"layers":[{"class_name":"Lambda","config":{}}]}')]),
+    "incomplete",
+    "keras-custom",
+  ],
+  [
+    "Keras with a module",
+    zip(["config.json", utf8('{"class_name":"system","module":"os"}')]),
+    "dangerous",
+    "keras-module",
+  ],
+  [
+    "Keras with a class of its own",
+    zip(["config.json", utf8('{"class_name":"Thing","module":"company"}')]),
+    "incomplete",
+    "keras-custom",
+  ],
+  [
+    "Keras",
+    zip(["config.json", utf8('{"class_name":"Sequential","module":"keras","config":{"layers":[]}}')]),
+    "clean",
+  ],
+  ["HDF5 with a Lambda layer", concat([utf8("\x89HDF\r\n\x1a\n").subarray(1), utf8("x")]), "incomplete"],
+  ["text", utf8("# A model\n\nSome text.\n"), "clean", "holds-no-code"],
+  ["text that begins as a pickle does", utf8("cat food\nand more\n"), "clean", "holds-no-code"],
+  [
+    "text that goes on as something else",
+    concat([utf8("text ".repeat(2000)), noise(50)]),
+    "incomplete",
+    "not-understood",
+  ],
+  [
+    "a long Keras configuration",
+    utf8(`{"a":"${" ".repeat(5000)}","class_name":"Lambda"}`),
+    "incomplete",
+    "keras-custom",
+  ],
+  [
+    "text with an archive in its end",
+    concat([utf8("# text\n"), zip(["m/data.pkl", EVIL]), utf8("\nmore text")]),
+    "dangerous",
+    "archive-after-data",
+  ],
+  ["JSON", utf8('{"a": 1}'), "clean", "holds-no-code"],
+  ["nothing", new Uint8Array(0), "clean", "holds-no-code"],
+  [
+    "a pointer of Git LFS",
+    utf8("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"),
+    "incomplete",
+    "not-downloaded",
+  ],
+  ["a page", utf8("<html><title>404</title></html>"), "incomplete", "not-downloaded"],
+  ["GGUF", concat([utf8("GGUF"), uint(4, 3), new Uint8Array(24)]), "incomplete", "not-understood"],
+  [
+    "7-Zip",
+    concat([utf8("7z"), Uint8Array.of(0xbc, 0xaf, 0x27, 0x1c), new Uint8Array(30)]),
+    "incomplete",
+    "compressed",
+  ],
+  ["noise", noise(5000), "incomplete", "not-understood"],
+  ["noise of 200 kB", noise(200_000, 3), "incomplete", "not-understood"],
+];
+
+for (const [title, rows] of Object.entries({ ARCHIVES, AMBIGUOUS, OTHERS })) {
+  for (const row of rows) test(`files, ${title.toLowerCase()}: ${row[0]}`, () => checkRow(row));
+}
+
+test("HDF5: a Lambda layer is found by its text", async () => {
+  const head = Uint8Array.of(0x89, ...utf8("HDF\r\n"), 0x1a, 0x0a);
+  const config = (text: string): Uint8Array =>
+    concat([head, new Uint8Array(600), utf8(text), new Uint8Array(50)]);
+  assert.equal((await scanned(config('{"class_name": "Dense"}'))).verdict, "incomplete");
+  const { findings } = await scanned(config('{"class_name": "Lambda"}'));
+  assert.deepEqual(
+    findings.map(({ code }) => code),
+    ["keras-custom", "not-understood"],
+  );
+  const evil = await scanned(config('{"class_name": "Lambda", "function_type": "lambda"}'));
+  assert.equal(evil.verdict, "dangerous");
+});
+
+test("a checksum that does not fit, and one that was left out", async () => {
+  const file = torchFile({ "data.pkl": GOOD, "data/0": new Uint8Array(48) });
+  const damaged = new Uint8Array(file);
+  const at = new TextDecoder("latin1").decode(file).indexOf("storage");
+  damaged.set(utf8("cpu"), new TextDecoder("latin1").decode(file).indexOf("cpu", at));
+  assert.equal((await scanned(damaged)).verdict, "clean");
+  damaged.set(utf8("gpu"), new TextDecoder("latin1").decode(file).indexOf("cpu", at));
+  const { verdict, findings } = await scanned(damaged);
+  assert.equal(verdict, "incomplete");
+  assert.deepEqual(
+    findings.map(({ code }) => code),
+    ["crc-mismatch"],
+  );
+  assert.equal((await scanned(fixture("torch/no-crc.pt"))).verdict, "clean");
+});
+
+test("a file of 10 GB costs little", async () => {
+  const count = 300;
+  const bytes = 36 << 20;
+  const tensors = Array.from({ length: count }, (_, index) =>
+    tensor({ storage: call1(index, bytes / 4), size: [bytes / 4], stride: [1] }),
+  );
+  const source = sparseZip(
+    [
+      { name: "m/data.pkl", data: assemble("PROTO", 2, push(tensors), "STOP") },
+      { name: "m/version", data: utf8("3\n") },
+      ...tensors.map((_, index) => ({ name: `m/data/${index}`, data: bytes })),
+    ],
+    { zip64: true },
+  );
+  assert.ok(source.size > 10e9);
+  const report = await scan(source);
+  assert.equal(report.verdict, "clean");
+  assert.ok(report.traffic.bytes < 1e6, `${report.traffic.bytes} bytes`);
+  assert.ok(report.traffic.requests < 3 * count, `${report.traffic.requests} requests`);
+});
+
+function call1(key: number, length: number): Uint8Array {
+  return assemble(
+    "MARK",
+    push("storage"),
+    "GLOBAL",
+    "'torch\nFloatStorage\n",
+    push(`${key}`),
+    push("cpu"),
+    push(length),
+    "TUPLE",
+    "BINPERSID",
+  );
+}
+
+test("a source that fails is incomplete, and the signal ends a scan", async () => {
+  const source = { size: 100, name: "broken", read: () => Promise.reject(new Error("no\u001b disk")) };
+  const report = await scan(source);
+  assert.equal(report.verdict, "incomplete");
+  assert.equal(report.findings[0]!.code, "unreadable");
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assert.rejects(
+    scan({ ...source, read: async () => signal.throwIfAborted() as never }, { signal }),
+    /enough/,
+  );
+});

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fromBytes } from "../../../src/source/memory.ts";
+import { FINDINGS, scan, toSarif } from "../../../src/torch/scan/index.ts";
+import { fixture } from "../../fixtures.ts";
+
+interface Result {
+  readonly ruleId: string;
+  readonly ruleIndex: number;
+  readonly level: string;
+  readonly message: { readonly text: string };
+  readonly locations: readonly {
+    readonly physicalLocation: {
+      readonly artifactLocation: { readonly uri: string; readonly index: number };
+      readonly region?: { readonly byteOffset: number };
+    };
+    readonly logicalLocations?: readonly { readonly fullyQualifiedName: string }[];
+  }[];
+}
+
+interface Run {
+  readonly tool: {
+    readonly driver: { readonly name: string; readonly rules: readonly { readonly id: string }[] };
+  };
+  readonly artifacts: readonly { readonly location: { readonly uri: string } }[];
+  readonly results: readonly Result[];
+}
+
+const reportOf = (file: string, as: string) => scan(fromBytes(fixture(file), as));
+
+test("a SARIF log has a rule for each code and a result for each finding, with its place", async () => {
+  const reports = [
+    await reportOf("torch/os-system.pt", "models/os system.pt"),
+    await reportOf("torch/state-dict.pt", "/models/good.pt"),
+    await reportOf("torch/unknown-class.pt", "https://example.org/a b.pt"),
+  ];
+  const { version, runs, $schema } = JSON.parse(JSON.stringify(toSarif(reports, { version: "1.2.3" })));
+  assert.equal(version, "2.1.0");
+  assert.match($schema, /sarif-2\.1\.0/);
+  assert.equal(runs.length, 1);
+  const run = runs[0] as Run;
+  assert.deepEqual(
+    run.tool.driver.rules.map(({ id }) => id),
+    Object.keys(FINDINGS),
+  );
+  assert.deepEqual(
+    run.artifacts.map(({ location }) => location.uri),
+    ["models/os%20system.pt", "file:///models/good.pt", "https://example.org/a%20b.pt"],
+  );
+  assert.equal(run.results.length, 2);
+  const [evil, unknown] = run.results as [Result, Result];
+  assert.deepEqual([evil.ruleId, evil.level], ["forbidden-global", "error"]);
+  assert.deepEqual([unknown.ruleId, unknown.level], ["unknown-global", "warning"]);
+  for (const { ruleId, ruleIndex, locations, message } of run.results) {
+    assert.equal(run.tool.driver.rules[ruleIndex]!.id, ruleId);
+    const [{ physicalLocation, logicalLocations }] = locations as [Result["locations"][number]];
+    const { uri, index } = physicalLocation.artifactLocation;
+    assert.equal(run.artifacts[index]!.location.uri, uri);
+    assert.ok(physicalLocation.region!.byteOffset > 0);
+    assert.match(logicalLocations![0]!.fullyQualifiedName, /data\.pkl$/);
+    assert.match(message.text, /\.$/);
+  }
+});
+
+test("an empty log is one too", () => {
+  const { runs } = toSarif([]);
+  assert.deepEqual((runs[0] as Run).results, []);
+});
+
+test("names of files that are no URIs are escaped", async () => {
+  const report = await reportOf("torch/os-system.pt", "a\ud800:%?#.pt");
+  const [run] = toSarif([report]).runs as readonly Run[];
+  assert.equal(run!.artifacts[0]!.location.uri, "a%EF%BF%BD%3A%25%3F%23.pt");
+});
