@@ -5,6 +5,7 @@ import {
   type ReadMode,
   type Traffic,
 } from "safetensors.js";
+import { decompress } from "safetensors.js/node";
 import { numpyReader, openNumpy } from "safetensors.js/numpy";
 import { openTorch, torchReader } from "safetensors.js/torch";
 import { placeOf } from "./address.ts";
@@ -20,6 +21,9 @@ export interface InputOptions {
   readonly traffic: Traffic;
 }
 
+/** What safetensors cannot hold is shown in its parts. */
+const AS_THEY_ARE = { quantized: "raw", sparse: "parts", complex128: "split" } as const;
+
 /** Opens what an input leads to, with its files apart. Errors of one of several files name it. */
 export async function openFiles(
   input: string,
@@ -31,7 +35,10 @@ export async function openFiles(
     mode,
     names,
     readers: [
-      { ...torchReader, open: (source, options) => openTorch(source, { ...options, key }) },
+      {
+        ...torchReader,
+        open: (source, options) => openTorch(source, { ...options, ...AS_THEY_ARE, decompress, key }),
+      },
       { ...numpyReader, open: (source, options) => openNumpy(source, { ...options, names }) },
     ],
   });

@@ -53,8 +53,8 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath convertToTorch fileSink folderStore hugePages locateCheckpoint openFile openMapped
-    openPath openWeights pathPlace readHubToken saveFile saveTorch
+    FileSource convertPath convertToTorch decompress fileSink folderStore hugePages locateCheckpoint openFile
+    openMapped openPath openWeights pathPlace readHubToken saveFile saveTorch
     type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:ConvertedInput
     type:FileOptions type:FileSink type:FolderOptions type:OutputRules type:PathOptions type:ToTorchOptions
     type:ToTorchResult type:WriteOptions`,

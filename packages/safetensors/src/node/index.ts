@@ -8,6 +8,7 @@ export {
 export type { OutputRules } from "./convert-outputs.ts";
 export { convertToTorch, type ToTorchOptions, type ToTorchResult } from "./convert-to-torch.ts";
 export type { WriteOptions } from "./convert-write.ts";
+export { decompress } from "./decompress.ts";
 export { type FileSink, fileSink } from "./file-sink.ts";
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
 export { type FolderOptions, folderStore, pathPlace } from "./folder-store.ts";

@@ -193,7 +193,8 @@ class MemberReader {
     const { value } = await this.pickle(noPersistentId);
     if (typeof value !== "number" || value < 0)
       throw new PickleFault("it does not begin with the number of its parts");
-    if (value > MAX_TAR_OBJECTS) throw limitError("MAX_TAR_OBJECTS", `${value} ${this.name} in a tar archive`);
+    if (value > MAX_TAR_OBJECTS)
+      throw limitError("MAX_TAR_OBJECTS", `${value} ${this.name} in a tar archive`);
     return value;
   }
 

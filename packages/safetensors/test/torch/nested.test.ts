@@ -87,6 +87,15 @@ test("the same bytes again and again are refused", async () => {
   );
 });
 
+test("a long pickle again and again is refused", async () => {
+  const file = legacyFile({ object: assemble(repeat(1_000_000, "NONE", "POP"), legacyTensor()) });
+  const again = repeat(9, "BINGET", 1, "BINGET", 0, "REDUCE", "POP");
+  const loader = global("torch.storage._load_from_bytes");
+  const value = assemble(binary(file), "TUPLE1", "BINPUT", 0, "POP", loader, "BINPUT", 1, again);
+  const limit = { limit: "MAX_PICKLE_OBJECTS" };
+  await assert.rejects(openPickleOf(value), raises("LIMIT_EXCEEDED", /too many opcodes/, limit));
+});
+
 const BAD: Record<string, [file: Uint8Array, code: Parameters<typeof raises>[0], message: RegExp]> = {
   "a ZIP archive": [torchFile({}), "UNSUPPORTED", /not a PyTorch file of the kind before 1\.6/],
   "another pickle": [pickleOf(1), "UNSUPPORTED", /not a PyTorch file/],

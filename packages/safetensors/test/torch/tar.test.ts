@@ -131,6 +131,11 @@ const BAD_FILES: Record<string, [members: Members, code: ErrorCode, message: Reg
   ],
   "a count of 2^53 storages": [
     { storages: concat([pickleOf(2 ** 53 - 1), ...STORAGE]) },
+    "LIMIT_EXCEEDED",
+    /9007199254740991 storages/,
+  ],
+  "a count that is too large": [
+    { storages: concat([pickleOf(100_000), ...STORAGE]) },
     "INVALID_PICKLE",
     /ends at byte 0 without STOP/,
   ],
