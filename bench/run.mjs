@@ -43,7 +43,7 @@ if (options.clean) {
   rmSync(WORK, { recursive: true, force: true });
   process.exit();
 }
-prepare();
+await prepare();
 checkDiskSpace(groups, options.size);
 const python = ensureVenv();
 const machine = describeMachine(python);

@@ -14,7 +14,7 @@ export function run(command, args, options = {}) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-export function prepare() {
+export async function prepare() {
   const [major, minor] = process.versions.node.split(".").map(Number);
   if (major < LEAST_NODE[0] || (major === LEAST_NODE[0] && minor < LEAST_NODE[1])) {
     console.error(
@@ -27,6 +27,9 @@ export function prepare() {
     runNpm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   }
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"]);
+  // Only now is everything installed that it needs.
+  const { bundleCli } = await import("./bundle-cli.mjs");
+  await bundleCli();
 }
 
 /** npm leaves its own lock file in node_modules; an older one means that package-lock.json has changed since. */

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { prepare, ROOT } from "./prepare.mjs";
 
-prepare();
+await prepare();
 
 const FOLDER = "examples/quickstart";
 rmSync(`${ROOT}${FOLDER}/out`, { recursive: true, force: true });

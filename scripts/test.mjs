@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { prepare, ROOT, run } from "./prepare.mjs";
 
 const wanted = process.argv.slice(2);
-prepare();
+await prepare();
 
 // The list comes from the sources, so that the compiled form of a deleted test is not run.
 const tests = ["packages/safetensors", "packages/cli"].flatMap((folder) =>

@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import picocolors from "picocolors";
 import { EXIT, fail } from "./output/failure.ts";
 import { ignoreClosedPipes } from "./output/terminal.ts";
 import { printableLines } from "./output/text.ts";
+import { ownVersion } from "./version.ts";
 
 const HELP = `
 Examples:
@@ -33,12 +33,11 @@ async function addCommands(program: Command, named: string | undefined): Promise
 }
 
 function createProgram(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   return new Command("safetensors")
     .description(
       "Look into model weights, check them, and convert PyTorch files. No code found in a file is ever run.",
     )
-    .version(version, "-v, --version", "print the version")
+    .version(ownVersion(), "-v, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", HELP)

@@ -39,7 +39,8 @@ Examples:
 JSON:
   { format, files: [{ file, bytes }], index?, metadata, tensorCount, parameters, bytes,
     dtypes: { DTYPE: { tensors, parameters, bytes } }, problems: [{ code, message, … }],
-    pickle?: { opcodes, globals: [{ name, role, called }], container, leftOut, tensorsOutside, remade, forms },
+    pickle?: { forms, opcodes, globals: [{ name, role, called }], container, leftOut,
+               tensorsOutside, remade },
     tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
   "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
   begin and the end in the data section of the file; "pickle" is there for PyTorch files.

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { SafetensorsError, type Traffic } from "safetensors.js";
 import { type Finding, type ScanReport, scan, toSarif, type Verdict } from "safetensors.js/scan";
@@ -9,6 +8,7 @@ import { table } from "../output/table.ts";
 import { type Colors, outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
 import { filesOf, type ScanTarget } from "../scan-targets.ts";
+import { ownVersion } from "../version.ts";
 
 interface ScanCommandOptions {
   readonly json?: true;
@@ -168,8 +168,4 @@ function summary(counts: Readonly<Record<Verdict, number>>): string {
     .filter((verdict) => counts[verdict] > 0 || verdict === "clean")
     .map((verdict) => VERDICT_STYLES[verdict](`${counts[verdict]} ${verdict}`));
   return parts.join(", ");
-}
-
-function ownVersion(): string {
-  return JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")).version;
 }
