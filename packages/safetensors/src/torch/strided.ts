@@ -144,7 +144,7 @@ function lazyBits(metadata: PickleValue | undefined): LazyBits | RefusedTensor {
   if (!(metadata instanceof PyDict)) return malformed("has metadata that is not a dict");
   if (metadata.size > MAX_METADATA) return malformed(`has metadata of ${metadata.size} entries`);
   for (const [key, value] of metadata.entries()) {
-    if (value === false) continue;
+    // PyTorch writes nothing but True, and sets the bit for False as well.
     if (value !== true || (key !== "conj" && key !== "neg")) {
       return unsupported(`is a lazy view (${typeof key === "string" ? quote(key) : "unknown"})`);
     }

@@ -68,8 +68,8 @@ for (const file of [
           if (await survives(damaged, parts ? PARTS : COMPUTED)) opened++;
         },
       ),
-      { seed: 42, numRuns: 400 },
+      { seed: 42, numRuns: 150 },
     );
-    assert.ok(opened > 10, `only ${opened} were opened`);
+    assert.ok(opened > 3, `only ${opened} were opened`);
   });
 }

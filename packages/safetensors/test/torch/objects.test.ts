@@ -72,7 +72,7 @@ test("modules that share their dicts cost no more than they show", async () => {
   const shared = assemble(
     push(attributes(Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`p${index}`, null])))),
     "BINPUT", 1, "POP", "MARK", T,
-    repeat(100_000, global("c.N"), "EMPTY_TUPLE", "NEWOBJ", "BINGET", 1, "BUILD"),
+    repeat(20_000, global("c.N"), "EMPTY_TUPLE", "NEWOBJ", "BINGET", 1, "BUILD"),
     "LIST",
   ); // biome-ignore format: one pickle
   await assert.rejects(found(shared), raises("LIMIT_EXCEEDED", /too many paths/));

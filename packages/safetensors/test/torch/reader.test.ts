@@ -299,7 +299,7 @@ const TENSORS: Record<string, Case> = {
     0,
   ],
   "with metadata that says nothing": [
-    call("torch._utils._rebuild_tensor_v2", ...strided(), false, null, { conj: false }),
+    call("torch._utils._rebuild_tensor_v2", ...strided(), false, null, {}),
     "F32",
     [3, 4],
     [4, 1],
@@ -485,6 +485,11 @@ const BAD_TENSORS: Record<string, [value: Uint8Array, code: ErrorCode, message: 
     call("torch._utils._rebuild_tensor_v2", ...strided(), false, null, { half: true }),
     "UNSUPPORTED",
     /lazy view \("half"\)/,
+  ],
+  "is said not to be negative, which PyTorch takes for the contrary": [
+    call("torch._utils._rebuild_tensor_v2", ...strided(), false, null, { neg: false }),
+    "UNSUPPORTED",
+    /lazy view \("neg"\)/,
   ],
   "is conjugate by a number": [
     call("torch._utils._rebuild_tensor_v2", ...strided(), false, null, { conj: 1 }),

@@ -137,7 +137,7 @@ describe("a pool", () => {
         assert.deepEqual(found, wanted);
       },
     );
-    await fc.assert(same, { seed: 42, numRuns: 150 });
+    await fc.assert(same, { seed: 42, numRuns: 60 });
   });
 
   it("cuts large tensors for all workers", async () => {
