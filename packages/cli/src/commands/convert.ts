@@ -124,7 +124,7 @@ export function addConvert(program: Command): void {
         .default("refuse"),
     )
     .option("--split-complex", "write complex128 and complex32 as two tensors, .real and .imag")
-    .option("--verify", "read the new files again and compare, before they take their places")
+    .option("--verify", "check the checksums of the input; read the new files again and compare")
     .option("--allow-expansion", "write it even if it gets more than 4 times as large as the input")
     .option("--json", "print the result as JSON")
     .option("--quiet", "print nothing but errors")

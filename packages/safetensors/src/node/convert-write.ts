@@ -25,7 +25,7 @@ export interface OutputIndex {
 
 /** Options of `writeOutputs`. */
 export interface WriteOptions {
-  /** Read every file again before it takes its place, and compare with what was to be written. */
+  /** Check the input against its own checksums; read every new file again before it takes its place, and compare. */
   readonly verify?: boolean | undefined;
   /** Stops the writing; nothing is left of it. */
   readonly signal?: AbortSignal | undefined;

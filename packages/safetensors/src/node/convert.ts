@@ -9,6 +9,7 @@ import { TorchCheckpoint, type TorchOptions, type TorchReport } from "../torch/i
 import { locateTorch, openInput } from "./convert-input.ts";
 import { outputPaths } from "./convert-names.ts";
 import { contentsOf, type OutputRules } from "./convert-outputs.ts";
+import { verifyInput } from "./convert-verify.ts";
 import { type OutputFile, type WriteOptions, writeOutputs } from "./convert-write.ts";
 
 /** Options of `convertPath`: how to read the input, what of it to write and how. */
@@ -71,6 +72,9 @@ export async function convertPath(
   try {
     for (const file of names) {
       opened.set(file, await inFile(file, () => openInput(join(folder, file), options)));
+    }
+    if (options.verify) {
+      for (const file of names) await inFile(file, () => verifyInput(join(folder, file), options.signal));
     }
     joinShards(opened, index?.weightMap);
     const isTorch = [...opened.values()].some((checkpoint) => checkpoint instanceof TorchCheckpoint);

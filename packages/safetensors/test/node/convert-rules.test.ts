@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { castFloats } from "../../src/dtype/cast.ts";
 import { convertPath, openPath } from "../../src/node/index.ts";
+import { piecesOf } from "../../src/view/tiling.ts";
 import { fixturePath } from "../fixtures.ts";
 
 function temporaryFolder(t: TestContext): string {
@@ -133,4 +134,23 @@ test("NumPy files are converted as well", async (t) => {
   assert.ok(converted > 3);
   await using checkpoint = await openPath(join(folder, readdirSync(folder)[0]!));
   assert.equal(checkpoint.metadata.get("format"), "np");
+});
+
+test("verifying finds a damaged input, which is read without a word otherwise", async (t) => {
+  const folder = temporaryFolder(t);
+  const damaged = new Uint8Array(readFileSync(fixturePath("torch/state-dict.pt")));
+  const path = join(folder, "damaged.pt");
+  {
+    await using whole = await openPath(fixturePath("torch/state-dict.pt"));
+    const [tensor] = [...whole].filter(({ byteLength }) => byteLength > 8);
+    const [piece] = piecesOf(tensor!.view);
+    damaged[piece!.view.bitOffset / 8 + 1]! ^= 0x10;
+  }
+  writeFileSync(path, damaged);
+  await convertPath(path, join(folder, "a.safetensors"));
+  await assert.rejects(convertPath(path, join(folder, "b.safetensors"), { verify: true }), {
+    code: "INVALID_ARCHIVE",
+    message: /checksum/,
+  });
+  assert.deepEqual(readdirSync(folder).sort(), ["a.safetensors", "damaged.pt"]);
 });
