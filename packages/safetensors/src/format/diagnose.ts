@@ -49,7 +49,8 @@ export interface Diagnosis {
 }
 
 const CONVERT = "Convert it with `safetensors convert`, which runs no code from the file.";
-const UNPICKLE = "Loading a pickle runs the code in it: `safetensors scan` looks into it, `safetensors convert` takes its tensors out.";
+const UNPICKLE =
+  "Loading a pickle runs the code in it: `safetensors scan` looks into it, `safetensors convert` takes its tensors out.";
 const NUMPY = "Convert it: `safetensors convert`, or numpy.load and `safetensors.numpy.save_file`.";
 const OTHER_FORMAT = "Look for the safetensors version of the model, or use the tools of its own format.";
 const UNPACK = "Unpack it and open the file inside.";

@@ -57,12 +57,21 @@ const INERT: ReadonlySet<string> = new Set(
     builtins.slice builtins.range builtins.type builtins.zip builtins.Exception
     builtins.Ellipsis builtins.NotImplemented collections.deque collections.UserDict copyreg._reconstructor copyreg.__newobj__ copyreg.__newobj_ex__
     functools.partial uuid.UUID logging.getLogger types.SimpleNamespace decimal.Decimal fractions.Fraction
-    argparse.Namespace io.BytesIO _io.BytesIO typing.Any
+    argparse.Namespace io.BytesIO _io.BytesIO typing.Any types.GenericAlias random.Random collections.ChainMap
+    collections.UserList
     datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone
     pathlib.Path pathlib.PosixPath pathlib.PurePosixPath pathlib.WindowsPath pathlib.PureWindowsPath
     pathlib._local.PosixPath pathlib._local.PurePosixPath pathlib._local.WindowsPath
     torch.device torch.storage.TypedStorage torch.strided torch.contiguous_format torch.preserve_format torch.channels_last torch.channels_last_3d
     torch.per_tensor_symmetric torch.per_channel_symmetric torch._C.Generator torch._C._CudaDeviceProperties
+    torch._utils.torch.contiguous_format torch._utils.torch.preserve_format torch._utils.torch.channels_last
+    torch._utils.torch.channels_last_3d torch._dynamo.decorators._DimRange
+    torch.utils.data.dataset.TensorDataset torch.utils.data.dataset.Subset torch.nn.utils.rnn.PackedSequence
+    torch.nn.utils.weight_norm.WeightNorm torch.nn.utils.spectral_norm.SpectralNorm
+    torch.nn.utils.spectral_norm.SpectralNormStateDictHook
+    torch.nn.utils.spectral_norm.SpectralNormLoadStateDictPreHook
+    torch.amp.grad_scaler.GradScaler torch.amp.grad_scaler._refresh_per_optimizer_state
+    numpy.matrix numpy.record numpy.rec.recarray numpy.ma.MaskedArray numpy.ma.core._mareconstruct
     numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.random.mtrand.RandomState
     numpy.random._pickle.__randomstate_ctor
     numpy.random._pickle.__bit_generator_ctor numpy.random._pickle.__generator_ctor

@@ -16,7 +16,9 @@ const ROLES: Record<GlobalRole, string> = {
     numpy.core.multiarray.scalar numpy.dtypes.Float32DType numpy.random._pickle.__randomstate_ctor
     copy_reg._reconstructor __builtin__.long __builtin__.xrange exceptions.Exception typing.Any enum.Enum
     torch.nn.modules.linear.Linear transformers.training_args.TrainingArguments transformers.trainer_utils.HubStrategy
-    pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint omegaconf.dictconfig.DictConfig torch.device`,
+    pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint omegaconf.dictconfig.DictConfig torch.device
+    types.GenericAlias random.Random numpy.matrix numpy.ma.core._mareconstruct torch.amp.grad_scaler.GradScaler
+    torch.nn.utils.weight_norm.WeightNorm torch._dynamo.decorators._DimRange`,
   unknown: `company.Thing __main__.Net torchao.quantization.X builtins.super mypackage.os.Helper mypackage.subprocess
     torchx.load transformersx.Y osx.system system.os ostensibly.harmless`,
   forbidden: `os.system posix.system nt.system os.path.join subprocess.Popen commands.getoutput builtins.eval
@@ -56,6 +58,9 @@ test("dotted names are judged by every part", () => {
     ["collections", "OrderedDict.__reduce__", "forbidden"],
     ["collections", "OrderedDict.fromkeys", "unknown"],
     ["company", "Outer.Inner", "unknown"],
+    // How Python writes a memory format of PyTorch from protocol 4 on.
+    ["torch._utils", "torch.channels_last", "inert"],
+    ["torch._utils", "torch.load", "unknown"],
     ["functools", "partial.__new__", "forbidden"],
   ];
   for (const [module, name, role] of dotted)
