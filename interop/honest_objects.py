@@ -8,6 +8,7 @@ import fractions
 import functools
 import gzip
 import pathlib
+import random
 import types
 import uuid
 import zlib
@@ -42,8 +43,13 @@ def tensors():
     noted = torch.nn.Parameter(numbers(2))
     noted.note = "seen"
     return {
-        **{str(dtype): numbers(4).to(dtype) for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn)},
-        **{str(dtype): torch.arange(3).to(dtype) for dtype in (torch.uint16, torch.uint64, torch.int8, torch.bool)},
+        **{
+            str(dtype): numbers(4).to(dtype) for dtype in (torch.float16, torch.bfloat16, torch.float8_e4m3fn)
+        },
+        **{
+            str(dtype): torch.arange(3).to(dtype)
+            for dtype in (torch.uint16, torch.uint64, torch.int8, torch.bool)
+        },
         "conj": complex_numbers.conj(),
         "complex128": complex_numbers.to(torch.complex128),
         "expanded": numbers(1).expand(2, 3),
@@ -61,6 +67,16 @@ def tensor():
 @case("batches of a data set: a list of pairs")
 def batches():
     return [(numbers(2, 3), torch.tensor([0, 1])), (numbers(2, 3), torch.tensor([1, 1]))]
+
+
+@case("parts of a data set, and a padded batch", readings=())
+def datasets():
+    data = torch.utils.data.TensorDataset(numbers(3, 2), torch.arange(3))
+    return {
+        "train": torch.utils.data.Subset(data, [0, 2]),
+        "batch": torch.nn.utils.rnn.pack_padded_sequence(numbers(3, 2, 1), [3, 2]),
+        "mean": numbers(2),
+    }
 
 
 @case("a storage by itself beside a tensor")
@@ -82,13 +98,17 @@ def objects():
         "path": pathlib.Path("out/model"),
         "pure path": pathlib.PureWindowsPath("C:/out"),
         "date": datetime.date(2026, 1, 2),
-        "time": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
+        "time": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
         "took": datetime.timedelta(hours=3),
         "decimal": decimal.Decimal("0.1"),
         "fraction": fractions.Fraction(1, 3),
         "uuid": uuid.UUID(int=1),
         "partial": functools.partial(torch.nn.LayerNorm, eps=1e-6),
         "simple": types.SimpleNamespace(a=1),
+        "generic": list[int],
+        "chain": collections.ChainMap({"a": 1}),
+        "user": [collections.UserDict(a=1), collections.UserList([1])],
+        "random": random.Random(1),
         "set": {1, "a"},
         "frozen": frozenset([1]),
         "complex": 1 + 2j,
@@ -108,7 +128,9 @@ def objects():
 
 
 for number in (2, 4, 5):
-    case(f"objects of Python, in protocol {number}", pickled(number), readings=(), name=f"objects-{number}.pkl")(objects)
+    case(
+        f"objects of Python, in protocol {number}", pickled(number), readings=(), name=f"objects-{number}.pkl"
+    )(objects)
 
 
 @case("objects of Python beside tensors")
@@ -116,14 +138,20 @@ def objects_and_tensors():
     return {"weight": numbers(2, 2), "objects": objects()}
 
 
-@case("a memory format, which no earlier protocol can hold", pickled(4), readings=(), name="memory-format.pkl")
+@case(
+    "a memory format, which no earlier protocol can hold", pickled(4), readings=(), name="memory-format.pkl"
+)
 def memory_format():
     return {"memory_format": torch.channels_last}
 
 
 @case("settings in argparse.Namespace, as fairseq saves them", readings=({},))
 def namespace():
-    return {"args": argparse.Namespace(arch="transformer"), "model": {"w": numbers(2)}, "extra_state": {"epoch": 1}}
+    return {
+        "args": argparse.Namespace(arch="transformer"),
+        "model": {"w": numbers(2)},
+        "extra_state": {"epoch": 1},
+    }
 
 
 @belongs_to("acme.settings")
@@ -143,7 +171,13 @@ def own_objects():
     return {"weight": numbers(2), "settings": settings}
 
 
-@case("an object of somebody's class, in protocol 0", pickled(0), readings=(), unknown=["acme.settings.Settings"], name="own-0.pkl")
+@case(
+    "an object of somebody's class, in protocol 0",
+    pickled(0),
+    readings=(),
+    unknown=["acme.settings.Settings"],
+    name="own-0.pkl",
+)
 def own_old():
     return Settings()
 
@@ -162,24 +196,31 @@ def arrays():
 
 
 def other_numpy():
-    random = numpy.random.RandomState(1)
     return {
         "names": numpy.array(["a", "b"]),
         "objects": numpy.array([1, None, "a"], dtype=object),
         "times": numpy.array(["2026-01-02"], dtype="datetime64[D]"),
         "records": numpy.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]),
+        "masked": numpy.ma.masked_array([1, 2], [0, 1]),
+        "matrix": numpy.matrix([[1, 2]]),
+        "record array": numpy.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]),
         "scalar": numpy.float32(0.5),
         "integer": numpy.int64(3),
         "dtype": numpy.dtype("f4"),
         "type": numpy.float64,
-        "state": random,
+        "state": numpy.random.RandomState(1),
         "generator": numpy.random.default_rng(1),
     }
 
 
 for number in (2, 4, 5):
     case(f"NumPy arrays, in protocol {number}", pickled(number), name=f"arrays-{number}.pkl")(arrays)
-    case(f"other objects of NumPy, in protocol {number}", pickled(number), readings=(), name=f"numpy-{number}.pkl")(other_numpy)
+    case(
+        f"other objects of NumPy, in protocol {number}",
+        pickled(number),
+        readings=(),
+        name=f"numpy-{number}.pkl",
+    )(other_numpy)
 
 
 @case("NumPy's arrays and scalars beside tensors")
@@ -189,7 +230,9 @@ def numpy_and_tensors():
 
 case("an array", npy_saved, readings=(), name="array.npy")(lambda: numpy.arange(6.0).reshape(2, 3))
 case("arrays", npz_saved, readings=(), name="arrays.npz")(arrays)
-case("an array of objects", npy_saved, readings=(), name="objects.npy")(lambda: numpy.array([1, "a", None], dtype=object))
+case("an array of objects", npy_saved, readings=(), name="objects.npy")(
+    lambda: numpy.array([1, "a", None], dtype=object)
+)
 
 
 # ---- Other formats --------------------------------------------------------------------------------------------------
@@ -206,13 +249,23 @@ case("a state dict in a plain pickle", pickled(4), readings=({}, FLAT), name="st
 
 
 def sklearn_like():
-    return {"coef": numpy.arange(6.0).reshape(2, 3), "classes": numpy.array(["a", "b"], dtype=object), "n": numpy.int64(3)}
+    return {
+        "coef": numpy.arange(6.0).reshape(2, 3),
+        "classes": numpy.array(["a", "b"], dtype=object),
+        "n": numpy.int64(3),
+    }
 
 
 for number in (3, 4, 5):
-    case(f"joblib, protocol {number}", joblib_saved(number), readings=(), name=f"arrays-{number}.joblib")(sklearn_like)
-case("joblib, compressed by zlib", joblib_saved(compress=zlib.compress), readings=(), name="zlib.joblib")(sklearn_like)
-case("joblib, compressed by gzip", joblib_saved(compress=gzip.compress), readings=(), name="gzip.joblib")(sklearn_like)
+    case(f"joblib, protocol {number}", joblib_saved(number), readings=(), name=f"arrays-{number}.joblib")(
+        sklearn_like
+    )
+case("joblib, compressed by zlib", joblib_saved(compress=zlib.compress), readings=(), name="zlib.joblib")(
+    sklearn_like
+)
+case("joblib, compressed by gzip", joblib_saved(compress=gzip.compress), readings=(), name="gzip.joblib")(
+    sklearn_like
+)
 
 case("safetensors", safetensors.torch.save_file, readings=(), name="model.safetensors")(
     lambda: {"weight": numbers(2, 3), "bias": numbers(2)}

@@ -8,8 +8,9 @@ import zlib
 
 import torch
 
-import honest_cases  # noqa: F401  (adds its cases)
+import honest_models  # noqa: F401  (adds its cases)
 import honest_objects  # noqa: F401  (adds its cases)
+import honest_training  # noqa: F401  (adds its cases)
 from honest_saving import CASES
 from make_torch_kinds import reading
 
@@ -18,6 +19,8 @@ def loaded(path):
     if path.suffix == ".pkl":
         return pickle.loads(path.read_bytes())
     value = torch.load(path, weights_only=False)
+    if isinstance(value, torch.Tensor):
+        return {"tensor": value}
     return value.state_dict() if isinstance(value, torch.jit.ScriptModule) else value
 
 

@@ -24,7 +24,11 @@ def change_bytes(random, data):
             swapped = data[last : last + 1] + data[first + 1 : last] + data[first : first + 1]
             return data[:first] + swapped + data[last + 1 :] if first < last else data
         case 4:  # the end is missing
-            return data[: -min(len(data), random.choice((1, 2, 22, 100)))] if random.random() < 0.5 else data[:at]
+            return (
+                data[: -min(len(data), random.choice((1, 2, 22, 100)))]
+                if random.random() < 0.5
+                else data[:at]
+            )
         case 5:  # a piece less
             return data[:at] + data[end:]
         case 6:  # a piece twice
@@ -35,54 +39,76 @@ def change_bytes(random, data):
 
 # ---- Opcodes --------------------------------------------------------------------------------------------------------
 
-NUMBERS = 0, 1, 2, 3, 4, 8, 63, 64, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**53, 2**63 - 1, 2**63, -1, -2, -(2**31)
-TEXTS = "", "0", "1", "2", "00", "1.5", "../0", "storage", "module", "cpu", "cuda:0", "meta", "weight", "__metadata__", "é"
-NAMES = [
-    name.split()
-    for name in (
-        "torch FloatStorage",
-        "torch HalfStorage",
-        "torch ByteStorage",
-        "torch BoolStorage",
-        "torch LongStorage",
-        "torch BFloat16Storage",
-        "torch ComplexFloatStorage",
-        "torch QInt8Storage",
-        "torch.storage UntypedStorage",
-        "torch.cuda FloatStorage",
-        "torch float32",
-        "torch float8_e4m3fn",
-        "torch uint16",
-        "torch bits8",
-        "torch Size",
-        "torch device",
-        "torch Tensor",
-        "torch FloatTensor",
-        "torch._utils _rebuild_tensor",
-        "torch._utils _rebuild_tensor_v2",
-        "torch._utils _rebuild_tensor_v3",
-        "torch._utils _rebuild_parameter",
-        "torch._utils _rebuild_sparse_tensor",
-        "torch._utils _rebuild_qtensor",
-        "torch._utils _rebuild_meta_tensor_no_storage",
-        "torch.nn.parameter Parameter",
-        "collections OrderedDict",
-        "collections Counter",
-        "collections defaultdict",
-        "collections deque",
-        "_codecs encode",
-        "__builtin__ set",
-        "builtins dict",
-        "builtins complex",
-        "builtins getattr",
-        "os system",
-        "numpy ndarray",
-        "company Settings",
-    )
-]
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    8,
+    63,
+    64,
+    255,
+    256,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**53,
+    2**63 - 1,
+    2**63,
+    -1,
+    -2,
+    -(2**31),
+)
+TEXTS = (
+    "",
+    "0",
+    "1",
+    "2",
+    "00",
+    "1.5",
+    "../0",
+    "storage",
+    "module",
+    "cpu",
+    "cuda:0",
+    "meta",
+    "weight",
+    "__metadata__",
+    "é",
+)
+NAMES = {
+    "torch": "FloatStorage HalfStorage ByteStorage BoolStorage LongStorage BFloat16Storage ComplexFloatStorage "
+    "QInt8Storage float32 float8_e4m3fn uint16 bits8 Size device Tensor FloatTensor",
+    "torch.storage": "UntypedStorage",
+    "torch.cuda": "FloatStorage",
+    "torch._utils": "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_sparse_tensor "
+    "_rebuild_qtensor _rebuild_meta_tensor_no_storage",
+    "torch.nn.parameter": "Parameter",
+    "collections": "OrderedDict Counter defaultdict deque",
+    "_codecs": "encode",
+    "__builtin__": "set",
+    "builtins": "dict complex getattr",
+    "os": "system",
+    "numpy": "ndarray",
+    "company": "Settings",
+}
+GLOBALS = [f"c{module}\n{name}\n".encode() for module, names in NAMES.items() for name in names.split()]
 # Opcodes without arguments, and some with one.
 OPCODES = [bytes([code]) for code in b"(.012NRQ]})tlde\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94abosu"]
-OPCODES += [b"K\0", b"K\1", b"J\xff\xff\xff\xff", b"h\0", b"h\1", b"q\0", b"q\1", b"U\1a", b"X\1\0\0\0a", b"\x80\2"]
+OPCODES += [
+    b"K\0",
+    b"K\1",
+    b"J\xff\xff\xff\xff",
+    b"h\0",
+    b"h\1",
+    b"q\0",
+    b"q\1",
+    b"U\1a",
+    b"X\1\0\0\0a",
+    b"\x80\2",
+]
 
 
 def change_pickle(random, data):
@@ -128,7 +154,7 @@ def change_opcodes(random, opcodes):
         case 8:
             replace(random, opcodes, b"hq", lambda old: old[:1] + bytes([random.randrange(40)]))
         case 9:
-            replace(random, opcodes, b"c", lambda _: "c{}\n{}\n".format(*random.choice(NAMES)).encode())
+            replace(random, opcodes, b"c", lambda _: random.choice(GLOBALS))
         case 10 | 11:
             replace(random, opcodes, b"X\x8c", lambda _: text(random, opcodes))
         case _:
@@ -137,7 +163,11 @@ def change_opcodes(random, opcodes):
 
 def replace(random, opcodes, codes, other):
     """Another opcode instead of one of those with these codes."""
-    places = [place for place, opcode in enumerate(opcodes) if opcode[:1] in [codes[i : i + 1] for i in range(len(codes))]]
+    places = [
+        place
+        for place, opcode in enumerate(opcodes)
+        if opcode[:1] in [codes[i : i + 1] for i in range(len(codes))]
+    ]
     if places:
         place = random.choice(places)
         opcodes[place] = other(opcodes[place])
@@ -153,7 +183,9 @@ def text(random, opcodes):
 def number(random, opcode):
     """Another number: near by, or one at which something overflows."""
     old = next(pickletools.genops(opcode + b"."))[1]
-    new = random.choice((old + 1, old - 1, old * 2, old // 2, -old, random.choice(NUMBERS), random.choice(NUMBERS)))
+    new = random.choice(
+        (old + 1, old - 1, old * 2, old // 2, -old, random.choice(NUMBERS), random.choice(NUMBERS))
+    )
     if 0 <= new < 256:
         return b"K" + bytes([new])
     if 0 <= new < 65536:
@@ -193,25 +225,48 @@ def change_records(random, records):
         case 0:
             records.remove(record)
         case 1:  # the same again, or with other content
-            records.insert(random.randrange(len(records) + 1), [name, random.choice((content, other[1], content[::-1]))])
+            records.insert(
+                random.randrange(len(records) + 1), [name, random.choice((content, other[1], content[::-1]))]
+            )
         case 2:
             record[0], other[0] = other[0], record[0]
         case 3:
             record[1], other[1] = other[1], content
         case 4:
-            record[0] = random.choice((name.upper(), name + "x", name[:-1], f"{root}/{name}", f"./{name}", f"{name}/", "x"))
+            record[0] = random.choice(
+                (name.upper(), name + "x", name[:-1], f"{root}/{name}", f"./{name}", f"{name}/", "x")
+            )
         case 5:
             record[0] = f"{root}/data/{random.choice(('0', '1', '2', '00', '-1', '1.5', 'x'))}"
         case 6 | 7:
-            record[1] = random.choice((content[:-1], content[:-4], b"", content + b"\0", content + content, content + bytes(64)))
+            record[1] = random.choice(
+                (content[:-1], content[:-4], b"", content + b"\0", content + content, content + bytes(64))
+            )
         case 8:
             record[1] = change_bytes(random, content) if content else b"x"
         case 9:
-            special = random.choice((("byteorder", b"big"), ("byteorder", b"little\n"), ("version", b"11\n"), ("version", b"2\n")))
-            records[:] = [one for one in records if one[0] != f"{root}/{special[0]}"] + [[f"{root}/{special[0]}", special[1]]]
+            special = random.choice(
+                (("byteorder", b"big"), ("byteorder", b"little\n"), ("version", b"11\n"), ("version", b"2\n"))
+            )
+            records[:] = [one for one in records if one[0] != f"{root}/{special[0]}"] + [
+                [f"{root}/{special[0]}", special[1]]
+            ]
         case 10:
-            more = random.choice(("constants.pkl", "data.pkl", "DATA.PKL", "data/9", "code/x.py", ".data/version", "data/", "x.pkl"))
-            records.append([f"{random.choice((root, root, 'other'))}/{more}", random.choice((b"", b"3\n", content))])
+            more = random.choice(
+                (
+                    "constants.pkl",
+                    "data.pkl",
+                    "DATA.PKL",
+                    "data/9",
+                    "code/x.py",
+                    ".data/version",
+                    "data/",
+                    "x.pkl",
+                )
+            )
+            records.append(
+                [f"{random.choice((root, root, 'other'))}/{more}", random.choice((b"", b"3\n", content))]
+            )
         case _:
             random.shuffle(records)
 
@@ -223,7 +278,9 @@ def mutant(random, data):
     if kind == "records" and is_zip:
         return kind, change_archive(random, data, change_records)
     if kind == "pickle":
-        return kind, change_archive(random, data, change_pickle_record) if is_zip else change_pickle(random, data)
+        return kind, change_archive(random, data, change_pickle_record) if is_zip else change_pickle(
+            random, data
+        )
     for _ in range(random.choice((1, 1, 2))):
         data = change_bytes(random, data) if data else data
     return "bytes", data

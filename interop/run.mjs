@@ -5,12 +5,14 @@ import { fileURLToPath } from "node:url";
 import { runStep } from "./report.mjs";
 import { convertCheckpoints } from "./steps/convert.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
+import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
 import { checkSlices } from "./steps/slices.mjs";
 import { readTorchKinds } from "./steps/torch-kinds.mjs";
+import { mutateTorchFiles } from "./steps/torch-mutations.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
 import { writeTorchFiles } from "./steps/write-torch.mjs";
@@ -23,6 +25,11 @@ const STEPS = [
   ["files of ours, read by the reference, and their headers", writeForReference],
   ["PyTorch checkpoints, read by us", readTorchFiles],
   ["PyTorch tensors of every kind, read by us", readTorchKinds],
+  [
+    "PyTorch files, changed: the tensors that torch loads, and no scan that is clean by mistake",
+    mutateTorchFiles,
+  ],
+  ["files as people have them: no false alarm, and every tensor", checkHonestCorpus],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
   ["PyTorch files of ours, loaded by torch, and what torch.save makes of the same", writeTorchFiles],
   ["slices: NumPy's answers, on every source, through the planner, at random budgets", checkSlices],

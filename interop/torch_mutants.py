@@ -31,13 +31,17 @@ from make_torch_fixtures import describe
 from make_torch_kinds import in_form, leaves
 from mutate_torch import mutant
 
-FILES = """state-dict parameters tied views non-contiguous dtypes-2d conj-and-neg scalar-and-empty expanded training objects
-int-keys module protocol-4 compressed torch-1.13 unreadable-complex128 legacy-views legacy-state-dict
-legacy-protocol-4 script""".split()
-KINDS = "quantized sparse arrays-5 old-tensors".split()
+# Of the files that make_torch_fixtures.py and make_torch_kinds.py write, those that are small.
+FILES = """
+    state-dict parameters tied views non-contiguous dtypes-2d conj-and-neg scalar-and-empty expanded training objects
+    int-keys module protocol-4 compressed torch-1.13 unreadable-complex128 legacy-views legacy-state-dict
+    legacy-protocol-4 script quantized sparse arrays-5 old-tensors
+"""
 
 OPTIONS = {"quantized": "dequantize", "sparse": "densify", "complex128": "split"}
-UNSAFE = re.compile(r"Unsupported (global|class|operand)|unsupported GLOBAL|Trying to call|Can only (create|build)")
+UNSAFE = re.compile(
+    r"Unsupported (global|class|operand)|unsupported GLOBAL|Trying to call|Can only (create|build)"
+)
 SECONDS = 10
 MORE_MEMORY = 2**30
 MOST_BYTES = 2**22
@@ -48,9 +52,9 @@ class NotComparable(Exception):
 
 
 def originals(folder):
-    cases = {name: torch_cases.CASES[f"{name}.pt"][:2] for name in FILES}
-    cases |= {name: torch_kinds_cases.CASES[f"{name}.pt"][:2] for name in KINDS}
-    for name, (build, save) in cases.items():
+    cases = torch_cases.CASES | torch_kinds_cases.CASES
+    for name in FILES.split():
+        build, save = cases[f"{name}.pt"][:2]
         torch.manual_seed(zlib.crc32(name.encode()))
         path = folder / f"{name}.pt"
         save(build(), path)
@@ -64,7 +68,7 @@ def verdict(path):
     try:
         signal.alarm(SECONDS)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (torch raises anything)
         # Only what it says itself, not the advice that torch.load puts around it.
         message = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
         unsafe = isinstance(error, pickle.UnpicklingError) and UNSAFE.search(message)
@@ -73,7 +77,7 @@ def verdict(path):
         signal.alarm(0)
     try:
         return {"tensors": list(rows(loaded))}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return {"loaded": f"{type(error).__name__}: {error}"[:300]}
 
 

@@ -9,6 +9,9 @@ const MUTANTS = 3000;
 
 const OPTIONS = { flatten: true, quantized: "dequantize", sparse: "densify", complex128: "split" };
 
+/** Larger tensors are not read: small files can be made to have them, by strides of 0. */
+const MOST_BYTES = 2 ** 22;
+
 const SAME = "with the tensors that torch loads";
 
 /** Why we refuse what torch loads: mostly, other readers could see something else in it. */
@@ -20,7 +23,7 @@ const STRICTER = [
     "an archive that contradicts itself",
   ],
   ["INVALID_ARCHIVE", /folder|unsafe member name/, "a member that is no plain file"],
-  ["INVALID_ARCHIVE", /storages of the pickle end/, "bytes after the last storage"],
+  ["INVALID_ARCHIVE", /storages of the pickle/, "more or fewer storages than the pickle says"],
   ["INVALID_ARCHIVE", /compressed data/, "damaged compressed data"],
   ["INVALID_ARCHIVE", /not a PyTorch file/, "damage before the pickle"],
   ["UNSUPPORTED", /unknown flags|several disks/, "an archive of an unknown kind"],
@@ -60,6 +63,7 @@ export async function mutateTorchFiles(report, { python, work }) {
     report.check(`${name}: only our own errors`, ours.error === undefined, ours.error);
     report.check(`${name}: scanned without an error`, found.error === undefined, found.error);
     if (ours.error !== undefined || found.error !== undefined) continue;
+    if (theirs.tensors) report.check(`${name}: no false alarm`, found.verdict !== "dangerous", found.verdict);
     if (theirs.tensors && ours.tensors) {
       count(SAME);
       report.equal(`${name}: tensors`, ours.tensors.sort(byName), theirs.tensors.sort(byName));
@@ -68,9 +72,8 @@ export async function mutateTorchFiles(report, { python, work }) {
       report.check(`${name}: torch loads it`, known, `${ours.code}: ${ours.reason}`);
       count(`refused, though torch loads it: ${known?.[2] ?? "for an unknown reason"}`);
     } else if (theirs.unsafe) {
-      count(
-        `not safe for torch, and ${found.verdict} for us${found.verdict === "clean" ? `: ${why(theirs.unsafe)}` : ""}`,
-      );
+      const because = found.verdict === "clean" ? ` all the same: ${why(theirs.unsafe)}` : "";
+      count(`not safe for torch, for us ${found.verdict}${because}`);
       const understood = found.globals.every(({ role }) => role === "interpreted" || role === "inert");
       report.check(`${name}: ${theirs.unsafe}`, found.verdict !== "clean" || understood, "the scan is clean");
     }
@@ -96,8 +99,9 @@ async function read(path) {
     const checkpoint = await openTorch(source, OPTIONS);
     const tensors = [];
     for (const tensor of checkpoint) {
-      const { name, dtype, shape } = tensor;
-      tensors.push({ name, dtype, shape: [...shape], sha256: sha256(await tensor.bytes()) });
+      const { name, dtype, shape, byteLength } = tensor;
+      const hash = byteLength > MOST_BYTES ? undefined : sha256(await tensor.bytes());
+      tensors.push({ name, dtype, shape: [...shape], sha256: hash });
     }
     return { tensors };
   } catch (error) {
