@@ -83,6 +83,8 @@ const INERT: ReadonlySet<string> = new Set(
     ml_dtypes.bfloat16 ml_dtypes.float8_e3m4 ml_dtypes.float8_e4m3 ml_dtypes.float8_e4m3b11fnuz
     ml_dtypes.float8_e4m3fn ml_dtypes.float8_e4m3fnuz ml_dtypes.float8_e5m2 ml_dtypes.float8_e5m2fnuz
     ml_dtypes.float8_e8m0fnu ml_dtypes.float4_e2m1fn ml_dtypes.int4 ml_dtypes.uint4 ml_dtypes.int2 ml_dtypes.uint2
+    torch.distributed.tensor.DTensor torch.distributed.tensor.DeviceMesh torch.distributed.tensor.Shard
+    torch.distributed.tensor.Replicate torch.distributed.tensor.Partial
     joblib.numpy_pickle.NumpyArrayWrapper`),
 );
 
@@ -106,7 +108,8 @@ const INERT_PACKAGES: ReadonlySet<string> = new Set(
     transformers.integrations.deepspeed transformers.utils.generic transformers.utils.quantization_config
     accelerate.state accelerate.utils.dataclasses tokenizers peft.tuners peft.utils.peft_types
     fairseq.dataclass easydict addict ml_collections.config_dict torch.nn.modules torch.nn.parameter torch.nn.parallel torch.optim
-    torch.distributed.tensor torch.distributed.device_mesh torch.distributed._shard.sharded_tensor
+    torch.distributed.tensor._api torch.distributed.tensor._dtensor_spec torch.distributed.tensor.placement_types
+    torch.distributed.device_mesh torch.distributed._shard.sharded_tensor
     torchvision.models timm.models timm.layers ultralytics.nn.modules ultralytics.nn.tasks`),
 );
 
@@ -130,8 +133,11 @@ export function classifyGlobal(module: string, name: string): KnownGlobal {
   return { path, role: isKnownClass(modern.module, modern.name) ? "inert" : "unknown" };
 }
 
+/** What is named like a class in those modules, and is a module or the way to the network. */
+const NO_CLASSES: ReadonlySet<string> = new Set(["F", "_VF", "_Reduction", "RRef"]);
+
 function isKnownClass(module: string, name: string): boolean {
-  if (!/^_?[A-Z][A-Za-z0-9_]*$/.test(name)) return false;
+  if (NO_CLASSES.has(name) || !/^_?[A-Z][A-Za-z0-9_]*$/.test(name)) return false;
   return isBelow(module, INERT_PACKAGES) || CONFIGURATION.test(`${module}.${name}`);
 }
 

@@ -65,7 +65,7 @@ export class NestedFiles {
       for (const ref of inner.globals) {
         const id = `${ref.module}\n${ref.name}`;
         const known = globals.get(id);
-        if (known) known.called ||= ref.called;
+        if (known) known.calls += ref.calls;
         else globals.set(id, ref);
       }
     }

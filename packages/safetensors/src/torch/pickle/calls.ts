@@ -30,6 +30,12 @@ export class PickleCalls {
     return value;
   }
 
+  /** Counts a value that is put on the stack again. */
+  pushed(value: PickleValue): PickleValue {
+    if (value instanceof GlobalRef) value.pushes++;
+    return value;
+  }
+
   /** The one object for a name; the hook hears of a new one. */
   global(module: string, name: string): GlobalRef {
     if (module.length + name.length > MAX_GLOBAL_LENGTH) {
@@ -42,6 +48,7 @@ export class PickleCalls {
       this.#hooks.onGlobal?.(ref);
       this.#globals.set(id, ref);
     }
+    ref.pushes++;
     return ref;
   }
 
@@ -75,7 +82,7 @@ export class PickleCalls {
   newObject(): PickleValue {
     const args = this.#tuple(this.#stack.pop());
     if (args.items.length === 0) return this.call(this.#stack.pop(), args);
-    return this.made(new ObjectNode(this.#callable(this.#stack.pop()), args));
+    return this.#newNode(args);
   }
 
   /** NEWOBJ_EX: `cls.__new__(cls, *args, **kwargs)`. */
@@ -86,7 +93,13 @@ export class PickleCalls {
       if (typeof key !== "string") throw this.#reader.error("a keyword is not text");
     }
     const args = this.#tuple(this.#stack.pop());
-    return this.made(new ObjectNode(this.#callable(this.#stack.pop()), args, kwargs));
+    return this.#newNode(args, kwargs);
+  }
+
+  #newNode(args: PyTuple, kwargs?: PyDict): PickleValue {
+    const callable = this.#callable(this.#stack.pop());
+    if (callable instanceof GlobalRef) this.#hooks.onNewObject?.(callable);
+    return this.made(new ObjectNode(callable, args, kwargs));
   }
 
   call(value: PickleValue, args: PyTuple): PickleValue {
@@ -97,9 +110,9 @@ export class PickleCalls {
 
   /** Only names, and what unknown calls made, can be called. */
   #callable(value: PickleValue): GlobalRef | ObjectNode {
-    if (value instanceof GlobalRef) value.called = true;
-    else if (!(value instanceof ObjectNode))
-      throw this.#reader.error("what is called is not a function or class");
+    if (value instanceof GlobalRef) value.calls++;
+    else if (value instanceof ObjectNode) this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
+    else throw this.#reader.error("what is called is not a function or class");
     return value;
   }
 
@@ -110,14 +123,16 @@ export class PickleCalls {
 
   build(state: PickleValue): void {
     const target = this.#stack.top();
-    if (target instanceof ObjectNode) target.addState(state);
-    else if (!(target instanceof PickleNode && this.#hooks.build?.(target, state))) {
+    if (target instanceof ObjectNode) {
+      this.#hooks.onState?.(target, state);
+      target.addState(state);
+    } else if (!(target instanceof PickleNode && this.#hooks.build?.(target, state))) {
       throw this.#reader.error("the target takes no state");
     }
   }
 
   persistent(id: PickleValue): PickleValue {
-    return this.made(this.#hooks.persistentLoad?.(id) ?? new PersistentId(id));
+    return this.made(this.pushed(this.#hooks.persistentLoad?.(id) ?? new PersistentId(id)));
   }
 
   /** The registry of extension codes is part of a running Python, so a code can stand for any name. */

@@ -1,4 +1,4 @@
-import type { PyTuple } from "./containers.ts";
+import type { ObjectNode, PyTuple } from "./containers.ts";
 import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
 
 /**
@@ -12,6 +12,12 @@ export interface PickleHooks {
   persistentLoad?(id: PickleValue): PickleValue;
   /** The result of a call, for callables that the reader knows; nothing for all others. */
   call?(callable: GlobalRef, args: PyTuple): PickleValue | undefined;
+  /** A name is made an object of, with arguments and without a call (NEWOBJ, NEWOBJ_EX). */
+  onNewObject?(callable: GlobalRef): void;
+  /** What a call returned is called at this byte. */
+  onResultCalled?(at: number): void;
+  /** BUILD on an object, which keeps the state. */
+  onState?(object: ObjectNode, state: PickleValue): void;
   /** BUILD on a value that the machine does not know, or a dict: whether the reader accepts it. */
   build?(target: PickleNode, state: PickleValue): boolean;
 }

@@ -76,16 +76,16 @@ class PickleMachine {
           stack.popToMark();
           break;
         case 0x32: // DUP
-          stack.push(stack.top());
+          stack.push(calls.pushed(stack.top()));
           break;
         case 0x67: // GET
-          stack.push(memo.get(reader.indexLine()));
+          stack.push(calls.pushed(memo.get(reader.indexLine())));
           break;
         case 0x68: // BINGET
-          stack.push(memo.get(reader.uint8()));
+          stack.push(calls.pushed(memo.get(reader.uint8())));
           break;
         case 0x6a: // LONG_BINGET
-          stack.push(memo.get(reader.uint32()));
+          stack.push(calls.pushed(memo.get(reader.uint32())));
           break;
         case 0x70: // PUT
           memo.set(reader.indexLine(), stack.top());

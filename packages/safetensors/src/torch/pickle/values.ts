@@ -42,14 +42,20 @@ export class GlobalRef extends PickleNode {
   readonly name: string;
   /** Byte at which the pickle first names it. */
   readonly at: number;
-  /** Whether the pickle calls it. */
-  called = false;
+  /** How often it was put on the stack, and how often it was called there. The difference is its uses as a value. */
+  pushes = 0;
+  calls = 0;
 
   constructor(module: string, name: string, at: number) {
     super();
     this.module = module;
     this.name = name;
     this.at = at;
+  }
+
+  /** Whether the pickle calls it. */
+  get called(): boolean {
+    return this.calls > 0;
   }
 
   get path(): string {

@@ -41,12 +41,15 @@ const scanText: Reader = async (scan, part, kind) => {
     return scan.add(part, "limit", `begins as text, and has more than ${MAX_SCANNED_TEXT_BYTES} bytes`);
   const utf8 = new TextDecoder("utf-8", { fatal: true });
   let isKeras = false;
+  let before = "";
   try {
     for (let at = 0; at < size; at += TEXT_PIECE) {
       const length = Math.min(TEXT_PIECE, size - at);
       const text = utf8.decode(await scan.read(part, at, length), { stream: at + length < size });
       if (text.includes("\0")) throw new TypeError("NUL is no text");
-      isKeras ||= kind === "json" && text.includes('"class_name"');
+      // The key may lie across two pieces, or be written with escapes that no encoder makes.
+      isKeras ||= kind === "json" && /"class_name"|\\u00[4-7]/i.test(before + text);
+      before = text.slice(-16);
     }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;

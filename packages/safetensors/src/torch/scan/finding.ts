@@ -13,6 +13,7 @@ export type FindingCode =
   | "unknown-global"
   | "indirect-load"
   | "hidden-name"
+  | "indirect-call"
   | "made-class"
   | "constructor-call"
   | "allocation"
@@ -54,6 +55,7 @@ export const FINDINGS: Readonly<Record<FindingCode, readonly [severity: Severity
   "unknown-global": ["incomplete", "The pickle names something that nobody vouches for"],
   "indirect-load": ["incomplete", "The pickle can load another pickle in a way that cannot be followed"],
   "hidden-name": ["incomplete", "The pickle asks for a name that cannot be followed"],
+  "indirect-call": ["incomplete", "The pickle calls or changes what a call returned"],
   "made-class": ["incomplete", "The pickle makes a class"],
   "constructor-call": ["incomplete", "The pickle runs the constructor of a model with arguments"],
   allocation: ["incomplete", "The pickle takes as much memory as a number in it says"],

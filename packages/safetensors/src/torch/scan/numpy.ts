@@ -21,12 +21,33 @@ export async function scanNpy(scan: Scan, part: Part): Promise<void> {
     await scanPickles(scan, part, "loaded", { at: dataStart });
     return;
   }
+  if (!isPlain(header)) {
+    scan.add(part, "not-understood", "has a type of items that can be read in several ways", {
+      at: lengthEnd,
+    });
+    await scanPickles(scan, part, "data", { at: dataStart });
+    return;
+  }
   scan.report.addScanned(part.where);
   const bytes = arrayBytes(header);
   if (bytes !== undefined && dataStart + bytes !== size)
     scan.add(part, "malformed-file", `has ${size - dataStart} bytes of data, its header says ${bytes}`, {
       at: dataStart,
     });
+}
+
+/** Text in quotes of a header besides names of fields: its keys, and types that hold no Python objects. */
+const WORD = /^(?:descr|fortran_order|shape|\|?O|[<>|=]?(?:[biufcSUVa]\d+|\?|b|[mM]8?(?:\[\w+\])?))$/;
+
+/**
+ * Whether a header is written as NumPy writes it, so that each type is seen: Python also takes escapes, adjacent pieces
+ * of text, and types such as `1O`, `i4,O` and `object`.
+ */
+function isPlain(header: string): boolean {
+  if (/[\\"]|'\s*'/.test(header.replaceAll(/'', /g, "'_', "))) return false;
+  const withoutNames = header.replaceAll(/\('[^']*', ?(?='|\[\(|\(')/g, "(");
+  const words = withoutNames.split("'");
+  return words.every((word, index) => index % 2 === 0 || WORD.test(word));
 }
 
 /** Bytes of an array of plain items; nothing for structured types. */

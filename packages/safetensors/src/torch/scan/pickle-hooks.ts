@@ -11,8 +11,29 @@ import type { Draft } from "./report.ts";
 /** Encodings in which pickles of Python 2 and old protocols write bytes. */
 const CODECS = new Set(["latin1", "latin-1", "utf-8", "utf8", "ascii"]);
 
-/** Classes of models. Pickles make their objects without the constructors, some of which read files and run code. */
-const MODEL_CLASS = /^(?:torch\.nn\.(?:modules|parallel)|torchvision|timm|ultralytics)\./;
+/** Classes of models and optimizers. Pickles make their objects without the constructors, some of which read files and run code. */
+const MODEL_CLASS = /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|torchvision|timm|ultralytics)\./;
+
+/** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
+const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
+  ["torch.storage._load_from_bytes", ["indirect-load", "can load another pickle"]],
+  ["torch._tensor._rebuild_from_type_v2", ["indirect-load", "calls its argument"]],
+  ["builtins.type", ["made-class", "can make a class"]],
+  ["enum.EnumMeta", ["made-class", "can make a class"]],
+  ["enum.EnumType", ["made-class", "can make a class"]],
+]);
+
+/** What the pickles of old PyTorch and TorchScript hand their data through. */
+const PASSES_ON = /^torch\.jit\._pickle\./;
+
+/** The only objects whose class Python's pickler asks for. */
+const SINGLETONS = new Set(["builtins.Ellipsis", "builtins.NotImplemented"]);
+
+/** Constructors of NumPy's generators: they call their last argument. */
+const GENERATOR_MAKER = /^numpy\.random\._pickle\.__(?:bit_generator|generator|randomstate)_ctor$/;
+
+/** Storages and tensors, which can be made with a size. */
+const SIZED = /^torch\.(?:\w+\.)*\w+(?:Storage|Tensor)$/;
 
 /** What makes as many items as its argument says. */
 const CONTAINERS = new Set([
@@ -47,6 +68,7 @@ export class ScanHooks implements PickleHooks {
   /** Set when the pickle goes on after the bytes of an array. */
   array: ArrayPlace | undefined;
   #arraysToPass: number;
+  readonly #objectTypes = new Set<ObjectNode>();
 
   /** @param arraysToPass arrays of joblib whose bytes are not there any more. */
   constructor(arraysToPass: number) {
@@ -61,8 +83,12 @@ export class ScanHooks implements PickleHooks {
     const { path, role } = this.names.get(callable)!;
     if (role === "inert" && MODEL_CLASS.test(path) && items.length > 0)
       this.#note("constructor-call", `runs the constructor of ${quote(path)} with arguments`, callable);
-    if (CONTAINERS.has(path) && this.#isLarge(items[0]))
+    if ((CONTAINERS.has(path) || SIZED.test(path)) && this.#isLarge(items[0]))
       this.#note("allocation", "takes as much memory as a number says", callable);
+    if (PASSES_ON.test(path) && items[0] instanceof GlobalRef)
+      this.#note("indirect-call", "hands on what is no data", callable);
+    if (GENERATOR_MAKER.test(path) && items.some((item) => !this.#isGenerator(item)))
+      this.#note("indirect-call", "makes a random generator of something else", callable);
     switch (path) {
       case "torch.storage._load_from_bytes":
         this.#load(callable, items);
@@ -73,6 +99,20 @@ export class ScanHooks implements PickleHooks {
         return undefined;
       case "builtins.type":
         if (items.length !== 1) this.#note("made-class", "makes a class", callable);
+        else if (items[0] !== null && !SINGLETONS.has(this.#pathOf(items[0])))
+          this.#note("indirect-call", "takes the class of an object", callable);
+        return undefined;
+      case "enum.EnumMeta":
+      case "enum.EnumType":
+        this.#note("made-class", "makes a class", callable);
+        return undefined;
+      case "copyreg._reconstructor":
+        if (MODEL_CLASS.test(this.#pathOf(items[1])))
+          this.#note(
+            "constructor-call",
+            `runs the constructor of ${quote(this.#pathOf(items[1]))}`,
+            callable,
+          );
         return undefined;
       case "_codecs.encode":
         if (!CODECS.has(String(items[1])) || items.length !== 2)
@@ -82,6 +122,36 @@ export class ScanHooks implements PickleHooks {
         return new ArrayWrapper();
       default:
         return undefined;
+    }
+  }
+
+  onNewObject(callable: GlobalRef): void {
+    const [code, what] = JUDGED_BY_ARGUMENTS.get(this.names.get(callable)!.path) ?? [];
+    if (code) this.#note(code, what!, callable);
+  }
+
+  onResultCalled(at: number): void {
+    this.drafts.push(["indirect-call", "calls what another call returned", { at }]);
+  }
+
+  /** A NumPy type that denies that there are Python objects in it makes NumPy take the bytes of an array for pointers. */
+  onState(object: ObjectNode, state: PickleValue): void {
+    if (this.#pathOf(object.callable) !== "numpy.dtype" || !(state instanceof PyTuple)) return;
+    const [, , base, , fields, , , flags] = state.items;
+    const parts = fields instanceof PyDict ? Array.from(fields.entries(), ([, field]) => field) : [];
+    const holdsObjects = [base, ...parts].some(
+      (part) => part instanceof PyTuple && this.#holdsObjects(part.items[0]),
+    );
+    if (holdsObjects) this.#objectTypes.add(object);
+    if (this.#holdsObjects(object) && (typeof flags !== "number" || flags % 2 === 0))
+      this.drafts.push(["malformed-pickle", "makes a NumPy type that hides the Python objects in it"]);
+  }
+
+  /** At the end: names that were handed to something that may call them. */
+  checkValues(): void {
+    for (const [ref, { path }] of this.names) {
+      const [code, what] = JUDGED_BY_ARGUMENTS.get(path) ?? [];
+      if (code && ref.pushes > ref.calls) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
     }
   }
 
@@ -137,6 +207,25 @@ export class ScanHooks implements PickleHooks {
     if (typeof value === "number" || typeof value === "bigint") return true;
     if (!(value instanceof ObjectNode) || !(value.callable instanceof GlobalRef)) return false;
     return this.names.get(value.callable)?.path === "builtins.range";
+  }
+
+  /** Whether a NumPy type holds Python objects, or is made in a way that does not tell. */
+  #holdsObjects(type: PickleValue | undefined): boolean {
+    if (!(type instanceof ObjectNode)) return false;
+    const [made] = type.args.items;
+    if (this.#objectTypes.has(type)) return true;
+    if (typeof made === "string") return /o/i.test(made);
+    return !(made instanceof GlobalRef) || this.#pathOf(made) === "builtins.object";
+  }
+
+  #pathOf(value: PickleValue | undefined): string {
+    return value instanceof GlobalRef ? this.names.get(value)!.path : "";
+  }
+
+  /** The name of a bit generator, its class, an object of it, or the function that makes one. */
+  #isGenerator(value: PickleValue | undefined): boolean {
+    const maker = value instanceof ObjectNode ? value.callable : value;
+    return typeof value === "string" || this.#pathOf(maker).startsWith("numpy.random.");
   }
 
   #isRebuild(value: PickleValue | undefined): boolean {

@@ -97,6 +97,8 @@ const ODDITIES: Readonly<Record<Oddity, readonly [code: Draft[0], message: strin
   hidden: ["hidden-name", "asks for a name that cannot be followed"],
 };
 
+const STACK_GLOBAL = 0x93;
+
 class Findings {
   readonly #bytes: Uint8Array;
   readonly #start: number;
@@ -105,6 +107,8 @@ class Findings {
   readonly #cuts: readonly Cut[];
   readonly #drafts: Draft[] = [];
   readonly #nested: NestedBytes[] = [];
+  /** Names that come after a failure. */
+  readonly #swept: { readonly known: KnownGlobal; readonly called: boolean }[] = [];
   readonly #oddPlaces = new Set<number>();
   readonly #loadedTexts: ReadonlySet<string>;
   readonly #loadedPlaces: ReadonlySet<number>;
@@ -123,6 +127,7 @@ class Findings {
 
   result(arrays: readonly NestedBytes[]): PickleScan {
     const { value, failure } = this.#outcome;
+    this.#hooks.checkValues();
     for (const [ref, known] of this.#hooks.names) this.#judge(known, ref.at, ref.called);
     for (const draft of this.#hooks.drafts) this.#drafts.push(draft);
     for (const item of this.#loadedTexts)
@@ -140,7 +145,10 @@ class Findings {
       ended: why,
       wantsMore: failure !== undefined && this.#hooks.array !== undefined,
       drafts: this.#drafts.map((draft) => this.#inOriginal(draft)),
-      globals: Array.from(this.#hooks.names, ([ref, known]) => ({ known, called: ref.called })),
+      globals: [
+        ...Array.from(this.#hooks.names, ([ref, known]) => ({ known, called: ref.called })),
+        ...this.#swept,
+      ],
       nested: [...arrays, ...this.#nested],
       storages: this.#hooks.storages,
     };
@@ -176,7 +184,11 @@ class Findings {
           const known = classifyGlobal(module, name);
           if (at < failure.at || seen.has(known.path) || !isPlainName(known.path)) return;
           seen.add(known.path);
-          this.#judge(known, at, false);
+          this.#swept.push({ known, called: false });
+          // Values that were dropped between may have made it look harmless.
+          const isSure = this.#bytes[at] !== STACK_GLOBAL;
+          if (isSure || known.role === "forbidden" || known.role === "unknown") this.#judge(known, at, false);
+          else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
         },
       }),
     });

@@ -173,6 +173,7 @@ const AMBIGUOUS: readonly Row[] = [
 ];
 
 const SAFETENSORS = handMade({ a: { dtype: "U8", shape: [4], data: Uint8Array.of(1, 2, 3, 4) } });
+const typed = (type: string): string => `{'descr': ${type}, 'fortran_order': False, 'shape': (1,), }\n`;
 const npy = (header: string, data: Uint8Array): Uint8Array =>
   concat([Uint8Array.of(0x93), utf8("NUMPY"), Uint8Array.of(1, 0, header.length, 0), utf8(header), data]);
 const OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n";
@@ -273,6 +274,38 @@ const OTHERS: readonly Row[] = [
     npy("{'descr': [('a', '<f4'), ('b', '|O')], 'fortran_order': False, 'shape': (1,), }\n", EVIL),
     "dangerous",
   ],
+  ...[
+    "'object'",
+    "'1O'",
+    "'O,'",
+    "'i4,O'",
+    "'(1,)O'",
+    "'\\x7cO'",
+    "'\\x4f'",
+    "('1O', (1,))",
+    "('1O', [2])",
+    "[('a', '1O')]",
+    "[('a', 'i4,O')]",
+    "[('1O', ('1O', 2))]",
+    "[('a', [('b', '1O')])]",
+    "[(('t', 'a'), '1O')]",
+  ].map((type): Row => [`an array of ${type}`, npy(typed(type), EVIL), "dangerous", "not-understood"]),
+  ...[
+    ["'<M8[ns]'", 8],
+    ["'|b1'", 1],
+    ["'|S5'", 5],
+    ["'<U2'", 8],
+    ["'<m8'", 8],
+    ["[('Open', '<f4'), ('b', '<i4', (2,))]", 12],
+    ["[('', '|V3'), ('n', [('x', '<M8[ns]'), ('y', '?')])]", 12],
+    ["[('a', ('<f4', (2,)))]", 8],
+  ].map(
+    ([type, size]): Row => [
+      `an array of ${type}`,
+      npy(typed(String(type)), new Uint8Array(Number(size))),
+      "clean",
+    ],
+  ),
   ["an array of numbers", npy(FLOATS, new Uint8Array(8)), "clean"],
   ["an array with too many bytes", npy(FLOATS, new Uint8Array(9)), "incomplete", "malformed-file"],
   [
@@ -350,6 +383,42 @@ const OTHERS: readonly Row[] = [
     "Keras",
     zip(["config.json", utf8('{"class_name":"Sequential","module":"keras","config":{"layers":[]}}')]),
     "clean",
+  ],
+  [
+    "Keras with a function of Python",
+    zip(["config.json", utf8('{"class_name":"function","module":"builtins","config":"exec"}')]),
+    "dangerous",
+    "keras-module",
+  ],
+  [
+    "Keras with a function that downloads",
+    zip([
+      "config.json",
+      utf8('{"class_name":"function","module":"keras.src.utils.file_utils","config":"get_file"}'),
+    ]),
+    "incomplete",
+    "keras-custom",
+  ],
+  [
+    "Keras with an activation",
+    zip(["config.json", utf8('{"class_name":"function","module":"builtins","config":"relu"}')]),
+    "clean",
+  ],
+  [
+    "Keras with a PyTorch module",
+    zip([
+      "config.json",
+      utf8('{"class_name":"TorchModuleWrapper","module":"keras.layers","config":{"module":""}}'),
+    ]),
+    "incomplete",
+    "keras-custom",
+  ],
+  ["Keras with escapes", utf8('{"class\\u005fname":"Lambda","config":{}}'), "incomplete", "keras-custom"],
+  [
+    "Keras whose key lies across two pieces",
+    utf8(`{"${" ".repeat(2 ** 20 - 9)}":0,"class_name":"Lambda","config":{}}`),
+    "incomplete",
+    "keras-custom",
   ],
   ["HDF5 with a Lambda layer", concat([utf8("\x89HDF\r\n\x1a\n").subarray(1), utf8("x")]), "incomplete"],
   ["text", utf8("# A model\n\nSome text.\n"), "clean", "holds-no-code"],

@@ -12,6 +12,8 @@ const bytesOf = (bytes: Uint8Array): Uint8Array => assemble("BINBYTES", uint(4, 
 const torchPickle = (value: Uint8Array): Uint8Array => assemble("PROTO", 2, value, "STOP");
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
+const LOADED = "torch.storage._load_from_bytes";
+
 const NAMES: readonly Row[] = [
   ["a call", pickle(SYSTEM), "dangerous", "forbidden-global"],
   ["a name that is not called", pickle(global("os.system")), "dangerous", "forbidden-global"],
@@ -118,6 +120,22 @@ const STRUCTURE: readonly Row[] = [
     assemble("PROTO", 4, "INT", "'0x1\n", text("os"), text("system"), "STACK_GLOBAL", "STOP"),
     "dangerous",
   ],
+  [
+    "text with a name that is hidden behind a harmless one after the damage",
+    assemble(
+      ...["INT", "'0x1\n", "POP", "UNICODE", "'os\n", "UNICODE", "'getcwd\n"],
+      ...["UNICODE", "'collections\n", "UNICODE", "'OrderedDict\n"],
+      ...["POP", "POP", "BINPUT", 0xc2, "STACK_GLOBAL", "MARK", "TUPLE", "REDUCE", "STOP"],
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "text with a harmless name that is called after the damage",
+    new TextEncoder().encode(`I0x1\n0c${LOADED.replace(/\.(?=_load)/, "\n")}\n(S'cos\\ngetcwd\\n(tR.'\ntR.`),
+    "incomplete",
+    "malformed-pickle",
+  ],
   ["POP of nothing", pickle("POP", "NONE"), "incomplete", "malformed-pickle"],
   ["values left on the stack", pickle("NONE", "NONE", "NONE"), "clean"],
   ["a negative length", pickle("BINSTRING", uint(4, 0xffffffff)), "incomplete", "malformed-pickle"],
@@ -160,7 +178,6 @@ const STRUCTURE: readonly Row[] = [
   ["a call in the tenth pickle", concat([repeat(9, pickle("NONE")), pickle(SYSTEM)]), "dangerous"],
 ];
 
-const LOADED = "torch.storage._load_from_bytes";
 const EVIL = torchPickle(SYSTEM);
 const NESTED: readonly Row[] = [
   ["bytes that are a pickle", pickle(bytesOf(EVIL)), "dangerous", "forbidden-global"],
@@ -201,7 +218,113 @@ function nest(levels: number, inner: Uint8Array): Uint8Array {
   return levels === 0 ? inner : nest(levels - 1, pickle(bytesOf(inner)));
 }
 
+const PLAIN = new TextEncoder().encode("cos\nsystem\n(S'id'\ntR.");
+const HANDED_ON: readonly Row[] = [
+  ["a partial call", call("functools.partial", global(LOADED), bytesOf(PLAIN)), "indirect-load"],
+  ["a factory of values", call("collections.defaultdict", global(LOADED)), "indirect-load"],
+  [
+    "a maker of generators",
+    call("numpy.random._pickle.__generator_ctor", bytesOf(PLAIN), global(LOADED)),
+    "indirect-load",
+  ],
+  [
+    "a maker of generators that calls a class",
+    call("numpy.random._pickle.__bit_generator_ctor", global("torch.nn.modules.rnn.LSTM")),
+    "indirect-call",
+  ],
+  [
+    "a maker of generators that calls an object",
+    call(
+      "numpy.random._pickle.__generator_ctor",
+      "MT19937",
+      call("functools.partial", global("builtins.str")),
+    ),
+    "indirect-call",
+  ],
+  [
+    "a value twice from the memo",
+    concat([global(LOADED), assemble("MEMOIZE", "POP", "BINGET", 0)]),
+    "indirect-load",
+  ],
+  [
+    "a value twice by DUP",
+    concat([global(LOADED), assemble("DUP"), bytesOf(pickle("NONE")), assemble("TUPLE1", "REDUCE")]),
+    "indirect-load",
+  ],
+  [
+    "the result of a call",
+    concat([call("functools.partial", global("builtins.str")), assemble("EMPTY_TUPLE", "REDUCE")]),
+    "indirect-call",
+  ],
+  [
+    "what a call handed back",
+    call("torch.jit._pickle.build_intlist", global("torch.nn.modules.rnn.LSTM")),
+    "indirect-call",
+  ],
+  ["the class of an object", call("builtins.type", call("argparse.Namespace")), "indirect-call"],
+  [
+    "a class by NEWOBJ",
+    concat([global("builtins.type"), tuple("X", tuple(), new Map()), assemble("NEWOBJ")]),
+    "made-class",
+  ],
+  [
+    "a class by a helper",
+    call("copyreg.__newobj__", global("builtins.type"), "X", tuple(), new Map()),
+    "made-class",
+  ],
+  ["a class by its metaclass", call("enum.EnumMeta", "X", tuple(), new Map()), "made-class"],
+  [
+    "the constructor of a base",
+    call(
+      "copyreg._reconstructor",
+      global("ultralytics.nn.tasks.DetectionModel"),
+      global("ultralytics.nn.tasks.DetectionModel"),
+      "evil.yaml",
+    ),
+    "constructor-call",
+  ],
+  ["the constructor of an optimizer", call("torch.optim.sgd.SGD", "x"), "constructor-call"],
+  ["a storage by number", call("torch.FloatStorage", 2 ** 40), "allocation"],
+  ["a tensor by number", call("torch.FloatTensor", 2 ** 40), "allocation"],
+  ["a type that hides its objects", hidingType(0), "malformed-pickle"],
+  [
+    "a type made of a type",
+    concat([
+      call("numpy.dtype", call("numpy.dtype", "O8")),
+      tuple(3, "|", null, null, null, -1, -1, 0),
+      assemble("BUILD"),
+    ]),
+    "malformed-pickle",
+  ],
+  ["a module named like a class", global("torch.nn.modules.activation.F"), "unknown-global"],
+  ["the network named like a class", global("torch.nn.parallel.distributed.RRef"), "unknown-global"],
+  [
+    "a compiler of graphs",
+    global("torch.distributed.tensor.experimental._tp_transform.GraphModule"),
+    "unknown-global",
+  ],
+].map(([title, value, code]) => [title, pickle(value as Uint8Array), "incomplete", code] as Row);
+
+/** A structured type with a field of Python objects; 27 are the flags that NumPy gives it. */
+function hidingType(flags: number): Uint8Array {
+  const fields = new Map([["a", tuple(call("numpy.dtype", "O8", false, true), 0)]]);
+  const state = tuple(3, "|", null, tuple("a"), fields, 8, 1, flags);
+  return concat([call("numpy.dtype", "V8", false, true), state, assemble("BUILD")]);
+}
+
 const LIMITS: readonly Row[] = [
+  ["a type that owns up to its objects", pickle(hidingType(27)), "clean"],
+  [
+    "an honest generator",
+    pickle(
+      call(
+        "numpy.random._pickle.__generator_ctor",
+        "MT19937",
+        global("numpy.random._pickle.__bit_generator_ctor"),
+      ),
+    ),
+    "clean",
+  ],
   ["a bomb of DUPs and tuples", pickle("EMPTY_TUPLE", repeat(300, "DUP", "TUPLE2")), "clean"],
   ["a list of itself", pickle("EMPTY_LIST", "MEMOIZE", "BINGET", 0, "APPEND"), "clean"],
   ["many marks", pickle(repeat(100_000, "MARK")), "incomplete", "limit"],
@@ -217,7 +340,7 @@ const LIMITS: readonly Row[] = [
   ["many pickles", repeat(10_001, pickle("NONE")), "incomplete", "limit"],
 ];
 
-for (const [title, rows] of Object.entries({ NAMES, STRUCTURE, NESTED, LIMITS })) {
+for (const [title, rows] of Object.entries({ NAMES, STRUCTURE, NESTED, HANDED_ON, LIMITS })) {
   for (const row of rows) test(`pickles, ${title.toLowerCase()}: ${row[0]}`, () => checkRow(row));
 }
 
