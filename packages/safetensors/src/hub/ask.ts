@@ -1,14 +1,12 @@
 import { SafetensorsError } from "../errors.ts";
-import { Interruption, Tries } from "../source/backoff.ts";
-import { Attempt } from "../source/http-attempt.ts";
+import type { Attempt } from "../source/http-attempt.ts";
 import { HttpRequester } from "../source/http-request.ts";
+import { withTries } from "../source/http-tries.ts";
 import type { HubOptions } from "./options.ts";
 import { advised, type HubRepository } from "./repository.ts";
 
 /** Bytes of one answer of the Hub's API. The answer for a repository of 50,000 files has about 5 MB. */
 export const MAX_HUB_ANSWER_BYTES: number = 32 << 20;
-
-const PATIENCE = 30_000;
 
 /** What the Hub's API answers: JSON that nobody has checked, and the head of the answer. */
 export interface HubAnswer {
@@ -39,28 +37,12 @@ export function askHub(
   return advised(ask(new HttpRequester(url, repository.headers, whole as typeof fetch), options));
 }
 
-async function ask(requester: HttpRequester, options: HubOptions): Promise<HubAnswer> {
-  const tries = new Tries(options.retry);
-  for (;;) {
-    const attempt = new Attempt(
-      requester.name,
-      options.patience ?? PATIENCE,
-      options.signal,
-      options.traffic,
-    );
-    let interruption: Interruption;
-    try {
-      const response = await requester.get(0, MAX_HUB_ANSWER_BYTES, attempt);
-      const text = await receiveText(response, requester.name, attempt);
-      return { value: parseJson(text, requester.name), headers: response.headers };
-    } catch (error) {
-      if (!(error instanceof Interruption)) throw error;
-      interruption = error;
-    } finally {
-      attempt.close();
-    }
-    await tries.failed(interruption, options.signal);
-  }
+function ask(requester: HttpRequester, options: HubOptions): Promise<HubAnswer> {
+  return withTries(requester.name, options, async (attempt) => {
+    const response = await requester.get(0, MAX_HUB_ANSWER_BYTES, attempt);
+    const text = await receiveText(response, requester.name, attempt);
+    return { value: parseJson(text, requester.name), headers: response.headers };
+  });
 }
 
 async function receiveText({ status, body }: Response, name: string, attempt: Attempt): Promise<string> {

@@ -1,6 +1,7 @@
-import { Checkpoint, type TensorIndex } from "../checkpoint/checkpoint.ts";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { readHead } from "../checkpoint/safetensors.ts";
 import { type NameChoice, nameTest } from "../checkpoint/select.ts";
+import { ViewIndex } from "../checkpoint/view-index.ts";
 import { SafetensorsError } from "../errors.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
@@ -87,25 +88,4 @@ async function readHeaders(arrays: readonly StoredArray[]): Promise<StridedView[
     throw error;
   }
   return views;
-}
-
-/** The arrays in the order of their data. */
-class ViewIndex implements TensorIndex {
-  readonly #views: ReadonlyMap<string, StridedView>;
-
-  constructor(views: ReadonlyMap<string, StridedView>) {
-    this.#views = views;
-  }
-
-  get size(): number {
-    return this.#views.size;
-  }
-
-  names(): Iterable<string> {
-    return this.#views.keys();
-  }
-
-  find(name: string): StridedView | undefined {
-    return this.#views.get(name);
-  }
 }

@@ -1,8 +1,8 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_LIST_PAGES } from "../limits.ts";
-import { Interruption, Tries } from "../source/backoff.ts";
-import { Attempt } from "../source/http-attempt.ts";
+import type { Attempt } from "../source/http-attempt.ts";
 import { HttpRequester } from "../source/http-request.ts";
+import { withTries } from "../source/http-tries.ts";
 import { escapeText } from "./address.ts";
 import type { Bucket } from "./bucket.ts";
 import type { S3Options } from "./options.ts";
@@ -13,8 +13,6 @@ const KEYS_OF_A_PAGE = 1000;
 
 /** That many keys of 1024 bytes, the longest, each byte escaped, with a kilobyte about each. */
 const BYTES_OF_A_PAGE: number = KEYS_OF_A_PAGE * 4096;
-
-const PATIENCE = 30_000;
 
 /**
  * The names of the objects directly below a prefix (ListObjectsV2).
@@ -58,7 +56,7 @@ function pageAddress(bucket: Bucket, prefix: string, token: string | undefined):
 }
 
 /** Reads one page of a list; what fails in a way that may pass is tried again. */
-async function readPage(bucket: Bucket, url: string, options: S3Options): Promise<string> {
+function readPage(bucket: Bucket, url: string, options: S3Options): Promise<string> {
   // The requester asks for ranges, a list comes whole.
   const whole: typeof fetch = (address, init) => {
     const headers = new Headers(init?.headers);
@@ -66,25 +64,9 @@ async function readPage(bucket: Bucket, url: string, options: S3Options): Promis
     return bucket.fetch(address, { ...init, headers });
   };
   const requester = new HttpRequester(url, {}, whole);
-  const tries = new Tries(options.retry);
-  for (;;) {
-    const attempt = new Attempt(
-      bucket.address,
-      options.patience ?? PATIENCE,
-      options.signal,
-      options.traffic,
-    );
-    let interruption: Interruption;
-    try {
-      return await receivePage(bucket, await requester.get(0, BYTES_OF_A_PAGE, attempt), attempt);
-    } catch (error) {
-      if (!(error instanceof Interruption)) throw error;
-      interruption = error;
-    } finally {
-      attempt.close();
-    }
-    await tries.failed(interruption, options.signal);
-  }
+  return withTries(bucket.address, options, async (attempt) =>
+    receivePage(bucket, await requester.get(0, BYTES_OF_A_PAGE, attempt), attempt),
+  );
 }
 
 async function receivePage(bucket: Bucket, response: Response, attempt: Attempt): Promise<string> {

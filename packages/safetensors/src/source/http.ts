@@ -1,8 +1,8 @@
 import { SafetensorsError } from "../errors.ts";
-import { Interruption, type RetryOptions, Tries } from "./backoff.ts";
-import { Attempt } from "./http-attempt.ts";
+import type { RetryOptions } from "./backoff.ts";
 import { noRanges, readFirstAnswer, readRangeAnswer, readRefusedTotal } from "./http-range.ts";
 import { HttpRequester } from "./http-request.ts";
+import { withTries } from "./http-tries.ts";
 import type { Traffic } from "./observed.ts";
 import { checkRange } from "./range.ts";
 import type { ByteSource, ReadOptions } from "./source.ts";
@@ -30,8 +30,6 @@ export interface UrlOptions extends ReadOptions {
 
 /** The headers of 97 in 100 published models have less than 100,000 bytes; a longer one costs one more request. */
 const FIRST_READ = 128 << 10;
-
-const PATIENCE = 30_000;
 
 /** A round trip and a fast line: it pays to read two and a half megabytes to save a request. */
 const COST = { operation: 50e-3, byte: 20e-9 };
@@ -113,30 +111,18 @@ class HttpSource implements ByteSource {
     signal: AbortSignal | undefined,
     accept: (response: Response, at: number) => Uint8Array,
   ): Promise<void> {
-    const tries = new Tries(this.#options.retry);
-    for (let at = start; ; ) {
-      const { patience = PATIENCE, traffic } = this.#options;
-      const attempt = new Attempt(this.name, patience, signal, traffic);
-      let interruption: Interruption;
-      try {
-        const response = await this.#requester.get(at, end, attempt);
-        const target = accept(response, at);
-        // Of a whole file where a part was asked for, only its beginning is taken.
-        const isPart = response.status === 206;
-        await attempt.receive(response, target, isPart || target.length === this.#size, (count) => {
-          if (!isPart) return;
-          at += count;
-          tries.progress();
-        });
-        return;
-      } catch (error) {
-        if (!(error instanceof Interruption)) throw error;
-        interruption = error;
-      } finally {
-        attempt.close();
-      }
-      await tries.failed(interruption, signal);
-    }
+    let at = start;
+    await withTries(this.name, { ...this.#options, signal }, async (attempt, tries) => {
+      const response = await this.#requester.get(at, end, attempt);
+      const target = accept(response, at);
+      // Of a whole file where a part was asked for, only its beginning is taken.
+      const isPart = response.status === 206;
+      await attempt.receive(response, target, isPart || target.length === this.#size, (count) => {
+        if (!isPart) return;
+        at += count;
+        tries.progress();
+      });
+    });
   }
 
   #pin(response: Response, length: number): void {

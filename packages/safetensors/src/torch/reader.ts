@@ -1,7 +1,7 @@
 import { Checkpoint, type TensorIndex } from "../checkpoint/checkpoint.ts";
+import { ViewIndex } from "../checkpoint/view-index.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
-import type { StridedView } from "../view/view.ts";
 import type { Decompress } from "./compression.ts";
 import type { TorchContainer, TorchFile } from "./file.ts";
 import { classifyGlobal, type GlobalRole } from "./globals.ts";
@@ -92,26 +92,6 @@ function refuseUntyped(tensors: ReadonlyMap<string, ReadableTensor>): void {
     if (storage instanceof MemoryStorage || storage.dtype.bytes > 1 || torchDtype.bytes === 1) continue;
     const text = `tensor ${quote(name)} has the dtype ${torchDtype.name} in a big-endian file, which PyTorch itself misreads`;
     throw new SafetensorsError("UNSUPPORTED", text, { kind: "torch", tensor: name });
-  }
-}
-
-class ViewIndex implements TensorIndex {
-  readonly #views: ReadonlyMap<string, StridedView>;
-
-  constructor(views: ReadonlyMap<string, StridedView>) {
-    this.#views = views;
-  }
-
-  get size(): number {
-    return this.#views.size;
-  }
-
-  names(): Iterable<string> {
-    return this.#views.keys();
-  }
-
-  find(name: string): StridedView | undefined {
-    return this.#views.get(name);
   }
 }
 
