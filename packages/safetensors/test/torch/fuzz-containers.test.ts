@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { SafetensorsError } from "../../src/errors.ts";
-import { fromBytes } from "../../src/source/memory.ts";
-import { openTorch } from "../../src/torch/index.ts";
 import { OPCODE_NAMES } from "../../src/torch/pickle/opcodes.ts";
 import { fixture } from "../fixtures.ts";
+import { survives } from "./survives.ts";
 
 /** Files of every container, and how many of their mutants must still open: those with checksums open only unharmed. */
 const FILES: readonly (readonly [file: string, opened: number])[] = [
@@ -26,22 +24,6 @@ const FILES: readonly (readonly [file: string, opened: number])[] = [
   ["gzip.pt", 0],
   ["zlib-pickle.pt", 0],
 ];
-
-/** Opens a file and reads what is small; true if that went well. Whatever fails must be one of our errors. */
-async function survives(bytes: Uint8Array): Promise<boolean> {
-  try {
-    const checkpoint = await openTorch(fromBytes(bytes));
-    for (const tensor of checkpoint) {
-      assert.ok(Number.isSafeInteger(tensor.byteLength));
-      if (tensor.byteLength <= 4096) assert.equal((await tensor.bytes()).length, tensor.byteLength);
-    }
-    JSON.stringify(checkpoint.report);
-    return true;
-  } catch (error) {
-    if (error instanceof SafetensorsError) return false;
-    throw error;
-  }
-}
 
 for (const [file, expected] of FILES) {
   test(`changed bytes of ${file} give a checkpoint or one of our errors`, async () => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { SafetensorsError } from "../../src/errors.ts";
 import { fromBytes } from "../../src/source/memory.ts";
-import { openTorch, type TorchOptions } from "../../src/torch/index.ts";
+import type { TorchOptions } from "../../src/torch/index.ts";
 import { OPCODE_NAMES } from "../../src/torch/pickle/opcodes.ts";
 import { openZip } from "../../src/zip/archive.ts";
 import { fixture } from "../fixtures.ts";
+import { survives } from "./survives.ts";
 
 const COMPUTED: TorchOptions = {
   quantized: "dequantize",
@@ -15,22 +15,6 @@ const COMPUTED: TorchOptions = {
   flatten: true,
 };
 const PARTS: TorchOptions = { quantized: "raw", sparse: "parts", complex128: "split", flatten: true };
-
-/** Opens a file and reads what is small; whatever fails must be one of our errors. */
-async function survives(bytes: Uint8Array, options: TorchOptions): Promise<boolean> {
-  try {
-    const checkpoint = await openTorch(fromBytes(bytes), options);
-    for (const tensor of checkpoint) {
-      assert.ok(Number.isSafeInteger(tensor.byteLength));
-      if (tensor.byteLength <= 65_536) assert.equal((await tensor.bytes()).length, tensor.byteLength);
-    }
-    JSON.stringify(checkpoint.report);
-    return true;
-  } catch (error) {
-    if (error instanceof SafetensorsError) return false;
-    throw error;
-  }
-}
 
 /** Changes at random places: to a random byte, or to an opcode. */
 function changes(start: number, length: number): fc.Arbitrary<[number, number][]> {

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { SafetensorsError } from "../../src/errors.ts";
 import { fromBytes } from "../../src/source/memory.ts";
-import { openTorch } from "../../src/torch/index.ts";
 import { OPCODE_NAMES } from "../../src/torch/pickle/opcodes.ts";
 import { openZip } from "../../src/zip/archive.ts";
 import { fixture } from "../fixtures.ts";
+import { survives } from "./survives.ts";
 
 const FILES = [
   "state-dict.pt",
@@ -16,22 +15,6 @@ const FILES = [
   "training.pt",
   "numpy-objects.pt",
 ];
-
-/** Opens a file and reads what is small; true if that went well. Whatever fails must be one of our errors. */
-async function survives(bytes: Uint8Array): Promise<boolean> {
-  try {
-    const checkpoint = await openTorch(fromBytes(bytes));
-    for (const tensor of checkpoint) {
-      assert.ok(Number.isSafeInteger(tensor.byteLength));
-      if (tensor.byteLength <= 4096) assert.equal((await tensor.bytes()).length, tensor.byteLength);
-    }
-    JSON.stringify(checkpoint.report);
-    return true;
-  } catch (error) {
-    if (error instanceof SafetensorsError) return false;
-    throw error;
-  }
-}
 
 /** Changes at random places: to a random byte, or to an opcode. */
 function changes(start: number, length: number): fc.Arbitrary<[number, number][]> {
