@@ -1,63 +1,122 @@
-import { SafetensorsError } from "../errors.ts";
+import { quote, SafetensorsError } from "../errors.ts";
+import { type Codes, castCodes, isCodes, nearestCodes } from "./cast-nearest.ts";
+import { NO_CODE, packCodes } from "./cast-small.ts";
+import { randomNumbers, roundStochastically } from "./cast-stochastic.ts";
+import { toFloat64 } from "./cast-wide.ts";
 import { toFloat32 } from "./decode.ts";
 import { DTYPES, type Dtype } from "./dtype.ts";
+import { asTypedArray } from "./typed-array.ts";
 
-/** The dtypes that floats are cast between. */
-export type FloatDtype = (typeof FLOATS)[number];
+/** The dtypes that floats are cast between: all that are floats, but for complex ones. */
+export type FloatDtype =
+  | "F64"
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "F8_E4M3"
+  | "F8_E5M2"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "F8_E8M0"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "F4";
 
-const FLOATS = ["F64", "F32", "F16", "BF16"] as const;
+/** How floats are cast. */
+export interface CastOptions {
+  /**
+   * What becomes of values too large for the dtype, and of infinities. `saturate`: the largest finite value.
+   * `nonsaturate`: infinity, or NaN where there is none. As in PyTorch (from 2.13 on) F8_E4M3 saturates unless said
+   * otherwise, the rest does not; in ml_dtypes F8_E4M3 does not either. F6 and F4 have nothing else: they always saturate.
+   * F64 holds everything, and keeps infinities.
+   */
+  readonly overflow?: "saturate" | "nonsaturate" | undefined;
+  /**
+   * A seed, 32 bits: rounds up or down by chance, the likelier the nearer, so that the mean is kept. The same seed gives the
+   * same result. Unless given, rounds to nearest, ties to even.
+   */
+  readonly stochastic?: number | undefined;
+}
 
 /** Whether a dtype is one of those that `castFloats` takes and gives. */
 export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
-  return FLOATS.includes(dtype as FloatDtype);
+  return DTYPES[dtype]?.kind === "float";
 }
 
 /**
- * Packed floats of one dtype as another's: rounded to nearest, ties to even; what is too large becomes infinite; NaNs stay
- * NaNs, not their payloads. From F64 to 16 bits it rounds twice, over F32, as PyTorch's `Tensor.to` does.
+ * Packed floats of one dtype as another's, rounded once, to nearest, ties to even. (PyTorch and ml_dtypes round F64 twice,
+ * over F32.) A NaN stays a NaN, but not its payload; F6 and F4 have none, and refuse it. A dtype without a negative zero
+ * makes it positive. F8_E8M0 follows PyTorch: a value's sign is dropped, ties go up, zero and all below become
+ * 2^-127, and what is more than that at least 2^-126.
  *
- * @param bytes whole elements, little-endian.
+ * Sources: OCP 8-bit Floating Point (OFP8) 1.0; OCP Microscaling Formats (MX) 1.0.
+ *
+ * @param bytes whole elements, little-endian; in whole bytes on both sides
  * @returns new memory
- * @throws `SIZE_MISMATCH` if the bytes are no whole elements
+ * @throws `SIZE_MISMATCH` if the bytes are no whole elements, or the result no whole bytes; `UNSUPPORTED` for NaN as F6 or
+ * F4, and for dtypes that are no floats
  */
-export function castFloats(from: FloatDtype, to: FloatDtype, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const size = DTYPES[from].bits / 8;
-  if (bytes.length % size !== 0) {
-    throw new SafetensorsError("SIZE_MISMATCH", `${bytes.length} bytes are no whole elements of ${from}`);
+export function castFloats(
+  from: FloatDtype,
+  to: FloatDtype,
+  bytes: Uint8Array,
+  options?: CastOptions,
+): Uint8Array<ArrayBuffer> {
+  return floatCaster(from, to, options)(bytes);
+}
+
+/**
+ * Does what `castFloats` does to a tensor that comes in pieces: the random numbers go on from one to the next.
+ *
+ * @param tensor its name, for errors; and tensors cast with the same seed get other random numbers each
+ */
+export function floatCaster(
+  from: FloatDtype,
+  to: FloatDtype,
+  options: CastOptions = {},
+  tensor?: string,
+): (bytes: Uint8Array) => Uint8Array<ArrayBuffer> {
+  for (const dtype of [from, to]) {
+    if (!isFloatDtype(dtype))
+      throw new SafetensorsError("UNSUPPORTED", `${dtype as string} is no dtype of floats: it is not cast`);
   }
-  if (from === to) return new Uint8Array(bytes);
-  const floats = toFloat32(from, bytes, bytes.length / size);
-  const cast = to === "F32" ? floats : to === "F64" ? new Float64Array(floats) : narrow(floats, to);
-  return new Uint8Array(cast.buffer as ArrayBuffer);
+  const { overflow = to === "F8_E4M3" ? "saturate" : "nonsaturate", stochastic } = options;
+  const saturates = overflow === "saturate";
+  const random = stochastic === undefined ? undefined : randomNumbers(stochastic, tensor ?? "");
+  let done = 0;
+  return (bytes) => {
+    const count = wholeElements(from, to, bytes);
+    if (from === to) return new Uint8Array(bytes);
+    if (to === "F64") return bytesOf(toFloat64(toFloat32(from, bytes, count)));
+    let codes: Codes;
+    if (!random && isCodes(from) && to !== "F32") {
+      codes = castCodes(from, asTypedArray(from, bytes, count), to, saturates);
+    } else {
+      const values =
+        from === "F32" || from === "F64" ? asTypedArray(from, bytes, count) : toFloat32(from, bytes, count);
+      codes = nearestCodes(values, to, saturates);
+      if (random) roundStochastically(values, codes, to, random);
+    }
+    const missing = DTYPES[to].bits < 8 ? codes.indexOf(NO_CODE) : -1;
+    if (missing >= 0) {
+      const of = tensor === undefined ? "" : ` of tensor ${quote(tensor)}`;
+      const message = `element ${done + missing}${of} is NaN, which ${to} has no code for`;
+      throw new SafetensorsError("UNSUPPORTED", message, tensor === undefined ? {} : { tensor });
+    }
+    done += count;
+    return bytesOf(codes instanceof Uint8Array ? packCodes(codes, DTYPES[to].bits) : codes);
+  };
 }
 
-function narrow(floats: Float32Array, to: "F16" | "BF16"): Uint16Array {
-  const bits = new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
-  const codes = new Uint16Array(bits.length);
-  const codeOf = to === "F16" ? float16Of : bfloat16Of;
-  for (let i = 0; i < bits.length; i++) codes[i] = codeOf(bits[i]!);
-  return codes;
-}
+const bytesOf = (array: Codes | Float64Array): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(array.buffer as ArrayBuffer);
 
-/** Rounds the upper half by the lower one; a carry into the exponent is right, up to infinity. */
-function bfloat16Of(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-}
-
-const scratch = new Float32Array(1);
-const scratchBits = new Uint32Array(scratch.buffer);
-
-function float16Of(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return 0x7e00;
-  if (magnitude >= 0x47800000) return sign | 0x7c00;
-  // Normal: the exponent's bias changes from 127 to 15, and 13 bits of the mantissa go.
-  if (magnitude >= 0x38800000)
-    return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13);
-  // Subnormal: the unit is 2^-24, that of floats next to 1/2, so that adding a half rounds to it.
-  scratchBits[0] = magnitude;
-  scratch[0]! += 0.5;
-  return sign | (scratchBits[0]! - 0x3f000000);
+/** The number of elements that fill the bytes. */
+function wholeElements(from: FloatDtype, to: FloatDtype, bytes: Uint8Array): number {
+  const count = (bytes.length * 8) / DTYPES[from].bits;
+  if (!Number.isInteger(count))
+    throw new SafetensorsError("SIZE_MISMATCH", `${bytes.length} bytes are no whole elements of ${from}`);
+  if ((count * DTYPES[to].bits) % 8 !== 0)
+    throw new SafetensorsError("SIZE_MISMATCH", `${count} elements of ${to} are no whole bytes`);
+  return count;
 }

@@ -1,4 +1,4 @@
-export { castFloats, type FloatDtype, isFloatDtype } from "./cast.ts";
+export { type CastOptions, castFloats, type FloatDtype, isFloatDtype } from "./cast.ts";
 export { decodeElement, toFloat32 } from "./decode.ts";
 export {
   DTYPE_ORDER,

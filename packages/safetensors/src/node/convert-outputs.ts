@@ -1,15 +1,16 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { TensorHandle } from "../checkpoint/tensor.ts";
 import type { FloatDtype } from "../dtype/cast.ts";
+import { DTYPES } from "../dtype/dtype.ts";
+import { type AliasOptions, groupAliases } from "../save/aliases.ts";
 import { castTensor } from "../save/cast.ts";
 import { applyNameRules, type NameRules } from "../save/rename.ts";
 import type { TensorStream } from "../save/save.ts";
 import { splitGreedily } from "../save/split.ts";
-import { type AliasOptions, groupAliases } from "../torch/index.ts";
 
 /** Which tensors a conversion writes, under which names, in which form, in how many files. */
 export interface OutputRules extends NameRules, AliasOptions {
-  /** Floats are cast to this dtype, see `castFloats`; others stay as they are. */
+  /** Floats of more than 8 bits are cast to this dtype, see `castFloats`; others stay as they are. */
   readonly dtype?: FloatDtype | undefined;
   /**
    * Most bytes of data in a file: the checkpoint is split anew, as huggingface_hub splits. Without it, the split of the
@@ -53,11 +54,16 @@ export function contentsOf(
     return {
       inputs: [...new Set(group.map(({ name }) => inputOf(name)))],
       tensors: new Map(
-        group.map((tensor) => [tensor.name, rules.dtype ? castTensor(tensor, rules.dtype) : tensor]),
+        group.map((tensor) => [tensor.name, rules.dtype ? castWide(tensor, rules.dtype) : tensor]),
       ),
       aliases: new Map([...aliases].filter(([, kept]) => names.has(kept))),
     };
   });
+}
+
+/** Floats of 8 bits and less are quantized weights and scales, which a cast would make wrong without their companions. */
+function castWide(tensor: TensorHandle, to: FloatDtype): TensorStream {
+  return DTYPES[tensor.dtype].bits > 8 ? castTensor(tensor, to) : tensor;
 }
 
 function groupsOf(
