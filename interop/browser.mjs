@@ -15,7 +15,9 @@ import { printOutcomes } from "./runtimes/table.mjs";
 /** Milliseconds for a page to run all checks. */
 const PATIENCE = 60_000;
 
-const PAGE = fileURLToPath(new URL("runtimes/page.mjs", import.meta.url));
+const [PAGE, WORKER] = ["page.mjs", "opfs-worker.mjs"].map((file) =>
+  fileURLToPath(new URL(`runtimes/${file}`, import.meta.url)),
+);
 
 const chromium = findChromium();
 if (chromium) {
@@ -31,7 +33,7 @@ async function runBrowser({ program, version }) {
   const input = fileURLToPath(new URL(".work/browser/", import.meta.url));
   const { expected, ...choice } = await makeInputs(input);
   await build({
-    entryPoints: [PAGE],
+    entryPoints: [PAGE, WORKER],
     outdir: join(input, "bundle"),
     bundle: true,
     splitting: true,

@@ -36,10 +36,12 @@ export async function writeNpy(sink: Sink, input: SaveInput, options: WriteNumpy
     let written = 0;
     for await (const chunk of chunksOf(array, progress, options)) {
       written += chunk.length;
-      if (written <= array.size) await sink.write(chunk);
+      if (written > array.size) break;
+      await sink.write(chunk);
     }
     if (written === array.size) return;
-    const text = `the tensor was declared with ${array.byteLength} bytes, ${written - array.header.length} came`;
+    const amount = written > array.size ? "more" : `only ${written - array.header.length}`;
+    const text = `the tensor was declared with ${array.byteLength} bytes, but ${amount} came`;
     throw new SafetensorsError("SIZE_MISMATCH", text);
   });
 }
@@ -81,7 +83,7 @@ async function committed(sink: Sink, write: () => Promise<void>): Promise<void> 
     await write();
     await sink.commit();
   } catch (error) {
-    await sink.abort();
+    await sink.abort(error);
     throw error;
   }
 }

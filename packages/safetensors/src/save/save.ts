@@ -1,11 +1,8 @@
-import { quote, SafetensorsError } from "../errors.ts";
-import type { HeaderOptions, TensorSpec } from "../format/encode.ts";
+import { type EncodedHeader, encodeHeader, type HeaderOptions, type TensorSpec } from "../format/encode.ts";
 import type { ReadOptions } from "../source/source.ts";
+import { BUFFER_BYTES, chunksOfData, type InputData, type LazyData } from "./input.ts";
 import type { Sink } from "./sink.ts";
-import { type Chunks, SafetensorsWriter } from "./writer.ts";
-
-/** Bytes moved at once. A buffer of this size stays in the processor's cache, which fresh memory does not. */
-const BUFFER_BYTES = 1 << 20;
+import { type Chunks, exactly } from "./writer.ts";
 
 /**
  * Large memory comes from the system 16 bytes after the begin of a page. There, AMD's Zen 3 copies from the kernel at a
@@ -13,9 +10,12 @@ const BUFFER_BYTES = 1 << 20;
  */
 const BUFFER_START = 64;
 
-/** A tensor in memory: packed little-endian elements in row-major order. */
+/**
+ * A tensor with its packed little-endian elements in row-major order. Tensors are written in the order of the format, not
+ * of the input; what is no memory is only begun when its turn comes, and not at all after an error.
+ */
 export interface TensorData extends TensorSpec {
-  readonly data: ArrayBufferView | ArrayBufferLike;
+  readonly data: InputData | LazyData;
 }
 
 /** A tensor whose bytes come as a stream: a `TensorHandle` is one. */
@@ -24,7 +24,7 @@ export interface TensorStream extends TensorSpec {
   chunks(buffer: Uint8Array, options?: ReadOptions): Chunks;
 }
 
-/** What can be saved: a tensor in memory, or one that is still in another checkpoint. */
+/** What can be saved: a tensor with its data, or one that is still in another checkpoint. */
 export type SaveInput = TensorData | TensorStream;
 
 /** Tensors by name. */
@@ -40,24 +40,48 @@ export interface SaveOptions extends HeaderOptions, ReadOptions {
 
 /**
  * Writes a safetensors file into a sink and commits it. Memory stays at one buffer of 1 MiB (52 MiB more for tensors
- * that are strided in their source). Any error aborts the sink.
+ * that are strided in their source, 16 MiB for Blobs). The same tensors and metadata give the same bytes, in whatever
+ * order they come. Any error aborts the sink.
+ *
+ * @throws what `encodeHeader` throws, before anything is written; `SIZE_MISMATCH` for data that does not fill its dtype
+ *   and shape; see `InputData` for more; what the sink throws; the signal's reason
  */
 export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions = {}): Promise<void> {
   try {
-    const entries = Symbol.iterator in inputs ? [...inputs] : Object.entries(inputs);
-    const writer = await SafetensorsWriter.begin(sink, entries, options);
-    const tensors = new Map(entries);
-    const total = writer.tensors.at(-1)?.dataOffsets[1] ?? 0;
-    const buffer = transferBuffer(total);
-    for (const { name, dataOffsets } of writer.tensors) {
-      const chunks = chunksOfInput(name, tensors.get(name)!, buffer, options);
-      await writer.write(name, counted(chunks, dataOffsets[0], total, options));
+    const entries = entriesOf(inputs);
+    const header = encodeHeader(entries, options);
+    sink.begin?.(header.bytes.length + header.dataLength, options);
+    for await (const chunk of fileChunks(header, new Map(entries), options)) {
+      const wait = sink.write(chunk);
+      if (wait) await wait;
     }
-    await writer.finish();
+    await sink.commit();
   } catch (error) {
-    await sink.abort();
+    await sink.abort(error);
     throw error;
   }
+}
+
+/** The tensors with their names. */
+export function entriesOf(inputs: SaveInputs): (readonly [name: string, tensor: SaveInput])[] {
+  return Symbol.iterator in inputs ? [...inputs] : Object.entries(inputs);
+}
+
+/** The bytes of a whole file, in pieces that are only valid until the next one is asked for. */
+export async function* fileChunks(
+  header: EncodedHeader,
+  inputs: ReadonlyMap<string, SaveInput>,
+  options: SaveOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  options.signal?.throwIfAborted();
+  yield header.bytes;
+  const buffer = transferBuffer(header.dataLength);
+  for (const { name, dataOffsets } of header.tensors) {
+    const [begin, end] = dataOffsets;
+    const chunks = exactly(name, end - begin, chunksOfInput(name, inputs.get(name)!, buffer, options));
+    yield* counted(chunks, begin, header.dataLength, options);
+  }
+  options.signal?.throwIfAborted();
 }
 
 /** The buffer through which `total` bytes of data go. */
@@ -65,7 +89,7 @@ export function transferBuffer(total: number): Uint8Array {
   return new Uint8Array(BUFFER_START + Math.min(BUFFER_BYTES, total)).subarray(BUFFER_START);
 }
 
-/** The bytes of a tensor to save. `INVALID_TENSOR` if its data is no memory. */
+/** The bytes of a tensor to save, as many as there are: see `exactly`. */
 export function chunksOfInput(
   name: string,
   input: SaveInput,
@@ -73,22 +97,7 @@ export function chunksOfInput(
   options: ReadOptions,
 ): Chunks {
   if ("chunks" in input) return input.chunks(buffer, options);
-  const { data } = input;
-  if (ArrayBuffer.isView(data)) return pieces(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  // A web page may have no SharedArrayBuffer at all, so that `instanceof` would fail there.
-  if (/^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(data))) {
-    return pieces(new Uint8Array(data));
-  }
-  throw new SafetensorsError(
-    "INVALID_TENSOR",
-    `the data of tensor ${quote(name)} is no typed array and no buffer`,
-    { tensor: name },
-  );
-}
-
-/** Cuts bytes in memory, so that progress and cancellation have steps and no sink gets gigabytes at once. */
-function* pieces(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
-  for (let at = 0; at < bytes.length; at += BUFFER_BYTES) yield bytes.subarray(at, at + BUFFER_BYTES);
+  return chunksOfData(name, input.data, options);
 }
 
 /** Passes the chunks on, reports progress after each and stops when the caller has given up. */

@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { encodeHeader, type HeaderOptions, type TensorSpec } from "../format/encode.ts";
 import type { TensorInfo } from "../format/header.ts";
+import type { ReadOptions } from "../source/source.ts";
 import type { Sink } from "./sink.ts";
 
 /** The bytes of a tensor in order, in one piece or many. */
@@ -29,9 +30,10 @@ export class SafetensorsWriter {
   static async begin(
     sink: Sink,
     specs: Iterable<readonly [name: string, spec: TensorSpec]>,
-    options?: HeaderOptions,
+    options: HeaderOptions & ReadOptions = {},
   ): Promise<SafetensorsWriter> {
     const header = encodeHeader(specs, options);
+    sink.begin?.(header.bytes.length + header.dataLength, options);
     await sink.write(header.bytes);
     return new SafetensorsWriter(sink, header.tensors);
   }
@@ -52,17 +54,9 @@ export class SafetensorsWriter {
     this.#checkWhole();
     this.#broken = true;
     const size = due.dataOffsets[1] - due.dataOffsets[0];
-    let written = 0;
-    for await (const chunk of chunks) {
-      written += chunk.length;
-      if (written > size) break;
+    for await (const chunk of exactly(name, size, chunks)) {
       const wait = this.#sink.write(chunk);
       if (wait) await wait;
-    }
-    if (written !== size) {
-      const amount = written > size ? "more" : `only ${written}`;
-      const text = `tensor ${quote(name)} was declared with ${size} bytes, but ${amount} came`;
-      throw new SafetensorsError("SIZE_MISMATCH", text, { tensor: name });
     }
     this.#broken = false;
     this.#next++;
@@ -79,9 +73,9 @@ export class SafetensorsWriter {
     await this.#sink.commit();
   }
 
-  /** Gives the file up: the sink leaves no trace of it. */
-  async abort(): Promise<void> {
-    await this.#sink.abort();
+  /** Gives the file up, as far as it is known why: the sink leaves no trace of it. */
+  async abort(reason?: unknown): Promise<void> {
+    await this.#sink.abort(reason);
   }
 
   #checkWhole(): void {
@@ -90,4 +84,27 @@ export class SafetensorsWriter {
     const text = `tensor ${quote(name)} was not written to its end; the file can only be given up`;
     throw new SafetensorsError("WRONG_ORDER", text, { tensor: name });
   }
+}
+
+/**
+ * Passes the chunks of a tensor on as long as they fit its size.
+ *
+ * @throws `SIZE_MISMATCH` unless they fill it
+ */
+export async function* exactly(
+  name: string,
+  size: number,
+  chunks: Chunks,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const mismatch = (amount: string): SafetensorsError => {
+    const text = `tensor ${quote(name)} was declared with ${size} bytes, but ${amount} came`;
+    return new SafetensorsError("SIZE_MISMATCH", text, { tensor: name });
+  };
+  let came = 0;
+  for await (const chunk of chunks) {
+    came += chunk.length;
+    if (came > size) throw mismatch("more");
+    yield chunk;
+  }
+  if (came < size) throw mismatch(`only ${came}`);
 }

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { DTYPE_ORDER, DTYPES } from "../../src/dtype/dtype.ts";
 import { openNumpy, writeNpy, writeNpz } from "../../src/numpy/index.ts";
 import type { TensorData } from "../../src/save/save.ts";
-import { memorySink } from "../../src/save/sink.ts";
+import { memorySink, type Sink } from "../../src/save/sink.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import { openZip } from "../../src/zip/archive.ts";
 import { fixture } from "../fixtures.ts";
@@ -97,6 +97,30 @@ describe("an archive that is written", () => {
       ["a", one],
     ] as const;
     await assert.rejects(writeNpz(memorySink(), twice), raises("DUPLICATE_NAME", /"a\.npy"/));
+  });
+
+  it("takes data wherever it comes from, and no more than was declared", async () => {
+    const data = noise(1000);
+    const dtype = "U8";
+    const shape = [1000];
+    const expected = memorySink();
+    await writeNpz(expected, { a: { dtype, shape, data }, b: { dtype, shape, data } });
+    const sink = memorySink();
+    const pieces = ReadableStream.from([data.subarray(0, 400), data.subarray(400)]);
+    const blob = async () => new Blob([data]);
+    await writeNpz(sink, { a: { dtype, shape, data: pieces }, b: { dtype, shape, data: blob } });
+    assert.deepEqual(sink.bytes(), expected.bytes());
+    const endless = function* () {
+      for (;;) yield data;
+    };
+    for (const write of [writeNpy, (to: Sink, input: TensorData) => writeNpz(to, { a: input })]) {
+      const failing = recordedSink();
+      await assert.rejects(
+        write(failing, { dtype, shape, data: endless }),
+        raises("SIZE_MISMATCH", /more came/),
+      );
+      assert.deepEqual(failing.ends, ["abort"]);
+    }
   });
 
   it("that fails leaves nothing", async () => {

@@ -298,6 +298,48 @@ describe("save gives up, aborting the sink and committing nothing,", () => {
   });
 });
 
+describe("the same tensors and metadata", () => {
+  it("give the same bytes in any order", async () => {
+    const keyEnds = ["z", "a", "Z", "Ä", "\u{10000}", "\uffff"];
+    const dtypes = ["F64", "F32", "BF16", "U8"] as const;
+    const tensors = Array.from({ length: 12 }, (_, i) => {
+      const data = noise(8 * (i % 3), i);
+      const dtype = dtypes[i % 4]!;
+      const size = { F64: 8, F32: 4, BF16: 2, U8: 1 }[dtype];
+      return [
+        `${"ab"[i % 2]}.${i}${i % 5 ? "" : "é\u{1f600}"}`,
+        { dtype, shape: [data.length / size], data },
+      ] as const;
+    });
+    for (const count of [2, 50]) {
+      const metadata = Array.from(
+        { length: count },
+        (_, i) => [`${(i * 7) % count}${keyEnds[i % 6]}`, `${i}`] as const,
+      );
+      const bytes = async (
+        inputs: typeof tensors,
+        pairs: typeof metadata,
+        isMap: boolean,
+      ): Promise<Buffer> => {
+        const sink = memorySink();
+        await save(sink, inputs, { metadata: isMap ? new Map(pairs) : Object.fromEntries(pairs) });
+        return Buffer.from(sink.bytes());
+      };
+      const expected = await bytes(tensors, metadata, true);
+      const any = <T>(list: readonly T[]) => fc.shuffledSubarray([...list], { minLength: list.length });
+      const property = fc.asyncProperty(
+        any(tensors),
+        any(metadata),
+        fc.boolean(),
+        async (inputs, pairs, isMap) => {
+          assert.equal(Buffer.compare(await bytes(inputs, pairs, isMap), expected), 0);
+        },
+      );
+      await fc.assert(property, { seed: 52, numRuns: 50 });
+    }
+  });
+});
+
 describe("memorySink", () => {
   it("gives nothing before the commit, and takes copies", async () => {
     const sink = memorySink();
@@ -317,6 +359,17 @@ describe("memorySink", () => {
     piece.fill(9);
     await sink.commit();
     assert.deepEqual([...sink.bytes()], [1, 2]);
+  });
+
+  it("takes memory once where the size is known, and gives no more than was written anyway", async () => {
+    for (const known of [3, 10, 100]) {
+      const sink = memorySink();
+      sink.begin!(known, {});
+      for (let i = 0; i < 10; i++) sink.write(Uint8Array.of(i));
+      await sink.commit();
+      assert.deepEqual([...sink.bytes()], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      assert.equal(sink.bytes().buffer.byteLength, 10);
+    }
   });
 
   it("forgets everything on abort", async () => {

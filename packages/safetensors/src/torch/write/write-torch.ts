@@ -55,7 +55,7 @@ export async function writeTorch(
     await zip.finish();
     await sink.commit();
   } catch (error) {
-    await sink.abort();
+    await sink.abort(error);
     throw error;
   }
 }

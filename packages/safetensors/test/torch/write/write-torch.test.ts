@@ -54,6 +54,18 @@ async function withoutId(file: Uint8Array): Promise<Buffer> {
   return bytes.fill(0, entry + 16, entry + 20);
 }
 
+describe("data", () => {
+  it("is written wherever it comes from", async () => {
+    const { dtype, shape, data } = tensor("F32", [10]);
+    const bytes = data as Uint8Array<ArrayBuffer>;
+    const expected = await written({ x: { dtype, shape, data } });
+    const pieces = ReadableStream.from([bytes.subarray(0, 7), bytes.subarray(7)]);
+    for (const other of [pieces, new Blob([bytes]), async () => [bytes]]) {
+      assert.deepEqual(await written({ x: { dtype, shape, data: other } }), expected);
+    }
+  });
+});
+
 describe("what torch.save wrote, read and written again", () => {
   it("is the same file but for its identification", async () => {
     const file = fixture("torch/buffer.pt");
@@ -309,6 +321,16 @@ describe("what cannot be written", () => {
       assert.deepEqual([sink.pieces, sink.ends], [[], ["abort"]]);
     });
   }
+
+  it("aborts the sink, and stops reading, when there is no end of the data", async () => {
+    const endless = function* () {
+      for (;;) yield noise(5);
+    };
+    const sink = recordedSink();
+    const x: TensorData = { dtype: "U8", shape: [99], data: endless };
+    await assert.rejects(writeTorch(sink, { x }), raises("SIZE_MISMATCH", /"x" .* more came/));
+    assert.deepEqual(sink.ends, ["abort"]);
+  });
 
   it("aborts the sink: too few or too many bytes, no memory, a full disk, a signal", async () => {
     const failing = async (
