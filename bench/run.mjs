@@ -14,6 +14,7 @@ import { loadRows } from "./rows/load.mjs";
 import { oneRows } from "./rows/one.mjs";
 import { openRows } from "./rows/open.mjs";
 import { remoteRows } from "./rows/remote.mjs";
+import { reshapeRows } from "./rows/reshape.mjs";
 import { scanRows } from "./rows/scan.mjs";
 import { smallRows } from "./rows/small.mjs";
 
@@ -26,6 +27,7 @@ const GROUPS = {
   cold: coldRows,
   convert: convertRows,
   small: smallRows,
+  reshape: reshapeRows,
   scan: scanRows,
   large: largeRows,
 };

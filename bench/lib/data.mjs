@@ -19,8 +19,9 @@ const DISK_GB = {
   cold: (size) => size,
   convert: (size) => 3 * size,
   small: () => 0.1,
+  reshape: (size) => 4 * size,
   scan: (size) => size,
-  large: () => 2 * LARGE_GB,
+  large: () => 5 * LARGE_GB,
 };
 
 /** Throws if the disk has no room for all that the groups write. */

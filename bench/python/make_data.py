@@ -2,13 +2,14 @@
 
 model       a language model of AMOUNT GB with random weights, safetensors
 model-bin   the same, as PyTorch saves it
+zeros       a language model of AMOUNT GB with weights of zero, safetensors; takes no memory to make
 header      AMOUNT tensors of one element: nearly all of the file is header
 cut         a tensor of 16-bit numbers with AMOUNT rows and columns, and one of 32-bit with half as many
 one         AMOUNT tensors of one element, and one of 8 MB
 sparse      a language model of AMOUNT GB: one tensor of 64 MB has data, the rest of the file are holes
 small-bin   AMOUNT tensors of 512 bytes, as PyTorch saves them
 sparse-bin  a tensor of AMOUNT GB with zeros, as PyTorch saves it; in the file they are holes
-zeros-bin   a language model of AMOUNT GB with weights of zero, as PyTorch saves it; takes no memory to make
+zeros-bin   the same as zeros, as PyTorch saves it
 """
 
 import json
@@ -57,6 +58,10 @@ def random_model(gigabytes: float) -> dict[str, numpy.ndarray]:
         name: random.integers(1 << 16, size=shape, dtype="uint16").view("float16")
         for name, shape in model_shapes(gigabytes)
     }
+
+
+def zero_model(gigabytes: float) -> dict[str, numpy.ndarray]:
+    return {name: numpy.zeros(shape, "float16") for name, shape in model_shapes(gigabytes)}
 
 
 def experts(count: int) -> list[str]:
@@ -121,6 +126,8 @@ def as_torch(arrays: dict[str, numpy.ndarray]) -> dict[str, torch.Tensor]:
 def make(kind: str, amount: float, path: str) -> None:
     if kind == "model":
         safetensors.numpy.save_file(random_model(amount), path)
+    elif kind == "zeros":
+        safetensors.numpy.save_file(zero_model(amount), path)
     elif kind == "model-bin":
         torch.save(as_torch(random_model(amount)), path)
     elif kind == "header":
@@ -141,7 +148,7 @@ def make(kind: str, amount: float, path: str) -> None:
         with open(path, "wb") as file:
             torch.save({"weight": torch.zeros(round(amount * 1e9) // 2, dtype=torch.float16)}, Sparse(file))
     elif kind == "zeros-bin":
-        torch.save(as_torch({name: numpy.zeros(shape, "float16") for name, shape in model_shapes(amount)}), path)
+        torch.save(as_torch(zero_model(amount)), path)
     else:
         sys.exit(f"there is no kind {kind!r}")
 

@@ -1,6 +1,9 @@
 import { type FileStore, observed, type StorePlace, type Traffic, urlPlace } from "safetensors.js";
 import { pathPlace, readHubToken } from "safetensors.js/node";
 
+/** Whether an input is no path on this machine. */
+export const isAddress = (input: string): boolean => /^(https?|hf|s3):\/\//i.test(input);
+
 /** What an input leads to: a path, or an address (http, https, hf, s3). What is read there is added to `traffic`. */
 export async function placeOf(input: string, traffic: Traffic): Promise<StorePlace> {
   const [, scheme] = /^(https?|hf|s3):\/\//i.exec(input) ?? [];

@@ -51,15 +51,20 @@ export function errorJson(error: unknown): ErrorJson {
   return { code: error.code, message: error.reason, ...(advice === undefined ? {} : { advice }), ...details };
 }
 
-/** Reports an error that ended a command, and gives the exit code. With `json` it goes to standard output as JSON. */
-export async function fail(error: unknown, json: boolean): Promise<number> {
+/**
+ * Reports an error that ended a command, and gives the exit code. With `json` it goes to standard output as JSON.
+ *
+ * @param advice what to do next, where the command knows it better.
+ */
+export async function fail(error: unknown, json: boolean, advice?: string): Promise<number> {
+  const shown = { ...errorJson(error), ...(advice !== undefined && { advice }) };
   if (json) {
-    await printLines([toJson({ error: errorJson(error) }, 2)]);
+    await printLines([toJson({ error: shown }, 2)]);
     return exitCodeOf(error);
   }
-  const { code, message, advice } = errorJson(error);
+  const { code, message } = shown;
   const lines = [`${errorColors.red(errorColors.bold(`error ${code}`))}: ${printable(message)}`];
-  if (advice !== undefined) lines.push(`  ${printable(advice)}`);
+  if (shown.advice !== undefined) lines.push(`  ${printable(shown.advice)}`);
   if (!(error instanceof SafetensorsError)) {
     lines.push("  This is a defect of the program; please report it with the lines below.");
     if (error instanceof Error && error.stack) lines.push(...error.stack.split("\n").map(printable));

@@ -16,6 +16,11 @@ export interface HeaderOptions {
   readonly metadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>> | undefined;
   /** The data starts at a multiple of this many bytes: a power of two, at least 8 (the default). */
   readonly alignment?: number | undefined;
+  /**
+   * At least this many bytes of room (spaces) at the end of the header, so that later edits fit without moving the data.
+   * None unless said otherwise. The alignment may add some more; the whole header stays within `MAX_HEADER_BYTES`.
+   */
+  readonly reserve?: number | undefined;
 }
 
 /** A header that is ready to be written, and the order in which the data has to follow. */
@@ -31,7 +36,8 @@ export interface EncodedHeader {
 /**
  * Encodes the header of a file with these tensors, byte for byte as the reference does (with sorted metadata).
  *
- * @throws `INVALID_NAME`, `DUPLICATE_NAME`, `INVALID_TENSOR`, `MISALIGNED`, `SIZE_OVERFLOW`, `HEADER_TOO_LARGE`
+ * @throws `INVALID_NAME`, `DUPLICATE_NAME`, `INVALID_TENSOR`, `MISALIGNED`, `SIZE_OVERFLOW`, `HEADER_TOO_LARGE`;
+ *   `OUT_OF_RANGE` for a reserve that is no number of bytes
  */
 export function encodeHeader(
   tensors: Iterable<readonly [name: string, spec: TensorSpec]>,
@@ -52,7 +58,11 @@ export function encodeHeader(
       `the alignment ${alignment} is not a power of two from 8 on`,
     );
   }
-  const dataStart = Math.ceil((LENGTH_BYTES + json.length) / alignment) * alignment;
+  const reserve = options.reserve ?? 0;
+  if (!Number.isSafeInteger(reserve) || reserve < 0) {
+    throw new SafetensorsError("OUT_OF_RANGE", `the reserve ${reserve} is not a number of bytes`);
+  }
+  const dataStart = Math.ceil((LENGTH_BYTES + json.length + reserve) / alignment) * alignment;
   const length = dataStart - LENGTH_BYTES;
   if (length > MAX_HEADER_BYTES) {
     const text = `the header takes ${length} bytes, at most ${MAX_HEADER_BYTES} can be read back; split the file`;
@@ -64,11 +74,16 @@ export function encodeHeader(
   return { bytes, tensors: placed, dataLength };
 }
 
-type NamedSpec = readonly [name: string, spec: TensorSpec];
+type NamedSpec<S extends TensorSpec = TensorSpec> = readonly [name: string, spec: S];
 
-function sortTensors(tensors: Iterable<NamedSpec>): NamedSpec[] {
+/**
+ * The tensors in the order in which a file has their data: by falling dtype, then by name in code point order.
+ *
+ * @throws `INVALID_NAME`, `DUPLICATE_NAME`
+ */
+export function sortTensors<S extends TensorSpec>(tensors: Iterable<NamedSpec<S>>): NamedSpec<S>[] {
   const seen = new Set<string>();
-  const sorted: NamedSpec[] = [];
+  const sorted: NamedSpec<S>[] = [];
   for (const tensor of tensors) {
     const [name] = tensor;
     checkText(name, "a tensor's name");
@@ -128,7 +143,12 @@ export function checkedByteLength(name: string, dtype: Dtype, shape: readonly nu
   return bytes;
 }
 
-function encodeMetadata(metadata: NonNullable<HeaderOptions["metadata"]>): string {
+/**
+ * The JSON of metadata, its keys in code point order.
+ *
+ * @throws `INVALID_NAME` for a value that is no string, and for text that UTF-8 cannot hold
+ */
+export function encodeMetadata(metadata: NonNullable<HeaderOptions["metadata"]>): string {
   const entries = metadata instanceof Map ? [...metadata] : Object.entries(metadata);
   const members = entries
     .sort(([a], [b]) => compareUtf8(a, b))

@@ -1,5 +1,5 @@
 /** Reads PyTorch checkpoints without running any code from them, and writes them. */
-export { type AliasGroups, type AliasOptions, groupAliases } from "./aliases.ts";
+export { type AliasGroups, type AliasOptions, groupAliases } from "../save/aliases.ts";
 export type { Compression, Decompress } from "./compression.ts";
 export type { TorchContainer } from "./file.ts";
 export { torchReader } from "./format-reader.ts";

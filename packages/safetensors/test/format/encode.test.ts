@@ -34,6 +34,34 @@ describe("encodeHeader", () => {
     }
   });
 
+  it("keeps room for later edits, and changes nothing else", () => {
+    const plain = encodeHeader([["x", U8]]).bytes;
+    assert.deepEqual(encodeHeader([["x", U8]], { reserve: 0 }).bytes, plain);
+    const json = Buffer.from(plain.subarray(8)).toString().trimEnd();
+    for (const [reserve, alignment] of [
+      [1, 8],
+      [7, 8],
+      [8, 8],
+      [100, 8],
+      [1, 4096],
+      [5000, 4096],
+    ] as const) {
+      const { bytes } = encodeHeader([["x", U8]], { reserve, alignment });
+      const text = Buffer.from(bytes.subarray(8)).toString();
+      assert.equal(text.trimEnd(), json);
+      assert.equal(bytes.length % alignment, 0);
+      const room = text.length - json.length;
+      assert.ok(room >= reserve && room < reserve + alignment, `${room} of ${reserve}, ${alignment}`);
+    }
+    for (const reserve of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      assert.throws(() => encodeHeader([], { reserve }), raises("OUT_OF_RANGE", /reserve/));
+    }
+    const expected = raises("HEADER_TOO_LARGE", /at most 100000000/, { limit: "MAX_HEADER_BYTES" });
+    assert.throws(() => encodeHeader([], { reserve: 99_999_999 }), expected);
+    assert.throws(() => encodeHeader([], { reserve: 2 ** 50 }), expected);
+    assert.equal(encodeHeader([], { reserve: 99_999_998 }).bytes.length, 100_000_008);
+  });
+
   it("refuses other alignments", () => {
     for (const alignment of [0, 1, 4, 7, 9, 24, -8, 8.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(

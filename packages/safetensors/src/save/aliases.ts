@@ -1,7 +1,8 @@
-import type { TensorHandle } from "../checkpoint/tensor.ts";
+import type { Dtype } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { compareUtf8 } from "../format/utf8.ts";
 import type { ByteSource } from "../source/source.ts";
+import type { TensorView } from "../view/tiling.ts";
 import type { StridedView } from "../view/view.ts";
 
 /** Names with data of their own, and names for the same data. */
@@ -10,6 +11,17 @@ export interface AliasGroups {
   readonly kept: readonly string[];
   /** The other names, each with the one that is kept for it. */
   readonly aliases: ReadonlyMap<string, string>;
+}
+
+/** A tensor as far as it tells whether it is the same as another: a `TensorHandle`, or one in memory. */
+export interface NamedTensor {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Where a tensor that is not read lies. */
+  readonly view?: TensorView;
+  /** What holds the elements of one that has no view. */
+  readonly data?: unknown;
 }
 
 /** Which name of a group to keep; names that belong to no group do not matter. */
@@ -27,18 +39,17 @@ export interface AliasOptions {
  *
  * @throws `AMBIGUOUS` if a name is to be kept and to be discarded
  */
-export function groupAliases(tensors: Iterable<TensorHandle>, options: AliasOptions = {}): AliasGroups {
+export function groupAliases(tensors: Iterable<NamedTensor>, options: AliasOptions = {}): AliasGroups {
   const rank = rankOf(options);
   const groups = new Map<string, string[]>();
-  const sources = new Map<ByteSource, number>();
+  const numberOf = numbering();
   const all: string[] = [];
-  for (const { name, view } of tensors) {
-    all.push(name);
-    const isWhole = !("pieces" in view) && !view.shape.includes(0);
-    const key = isWhole ? viewKey(view, sources) : `alone ${name}`;
+  for (const tensor of tensors) {
+    all.push(tensor.name);
+    const key = placeOf(tensor, numberOf) ?? `alone ${tensor.name}`;
     const names = groups.get(key);
-    if (names) names.push(name);
-    else groups.set(key, [name]);
+    if (names) names.push(tensor.name);
+    else groups.set(key, [tensor.name]);
   }
   const aliases = new Map<string, string>();
   for (const names of groups.values()) {
@@ -61,8 +72,29 @@ function rankOf(options: AliasOptions): (name: string) => number {
   return (name) => (keep.has(name) ? 0 : discard.has(name) ? 2 : 1);
 }
 
-function viewKey(view: StridedView, sources: Map<ByteSource, number>): string {
-  const source = sources.get(view.source) ?? sources.size;
-  sources.set(view.source, source);
-  return [source, view.dtype, view.bitOffset, view.shape.join("x"), view.strides.join("x")].join(" ");
+/** What says where the elements of a tensor are; nothing for one without elements, and for one in pieces. */
+function placeOf(tensor: NamedTensor, numberOf: (thing: object) => number): string | undefined {
+  const { dtype, shape, view, data } = tensor;
+  if (shape.includes(0)) return undefined;
+  if (view) return "pieces" in view ? undefined : viewKey(view, numberOf);
+  if (typeof data !== "object" || data === null) return undefined;
+  const [memory, from, length] = ArrayBuffer.isView(data)
+    ? [data.buffer, data.byteOffset, data.byteLength]
+    : [data, 0, 0];
+  return ["data", numberOf(memory), from, length, dtype, shape.join("x")].join(" ");
+}
+
+function viewKey(view: StridedView, numberOf: (source: ByteSource) => number): string {
+  const { source, dtype, bitOffset, shape, strides } = view;
+  return ["view", numberOf(source), dtype, bitOffset, shape.join("x"), strides.join("x")].join(" ");
+}
+
+/** Gives each thing a number of its own. */
+function numbering(): (thing: object) => number {
+  const numbers = new Map<object, number>();
+  return (thing) => {
+    const number = numbers.get(thing) ?? numbers.size;
+    numbers.set(thing, number);
+    return number;
+  };
 }

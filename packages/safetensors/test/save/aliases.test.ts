@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { groupAliases } from "../../src/save/aliases.ts";
 import { fromBytes } from "../../src/source/memory.ts";
-import { groupAliases } from "../../src/torch/index.ts";
 import type { StridedView } from "../../src/view/view.ts";
 import { raises } from "../support.ts";
 

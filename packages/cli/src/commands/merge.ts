@@ -1,0 +1,119 @@
+import { type Command, Option } from "commander";
+import { SafetensorsError } from "safetensors.js";
+import { expandInputs } from "../inputs.ts";
+import type { Fact } from "../output/summary.ts";
+import { nameText } from "../output/text.ts";
+import { openWeightsInput, type WeightsInput } from "../weights-input.ts";
+import {
+  addWritingOptions,
+  OUTPUT,
+  parseSizeOption,
+  runWriting,
+  WRITING_EXITS,
+  WRITING_HELP,
+  type WritingOptions,
+} from "../writing.ts";
+
+interface MergeOptions extends WritingOptions {
+  readonly output: string;
+  readonly prefer?: "first" | "last";
+  readonly maxShardSize?: number;
+}
+
+const HELP = `
+A folder or an index is one input, whatever the number of its files. A tensor that is in two
+inputs is an error, unless --prefer says which one counts.
+${WRITING_HELP}
+
+Examples:
+  safetensors merge model/ --output model.safetensors
+  safetensors merge base.safetensors adapter.safetensors --output all.safetensors
+  safetensors merge 'parts/*.safetensors' --output model/ --max-shard-size 5GB
+${WRITING_EXITS}`;
+
+/** Adds `merge` to the program. */
+export function addMerge(program: Command): void {
+  const command = program
+    .command("merge")
+    .summary("join checkpoints, or the files of one")
+    .description("Writes the tensors of one or several checkpoints as one.")
+    .argument("<input...>", "safetensors files, indexes, folders, patterns, or addresses")
+    .requiredOption("--output <path>", OUTPUT)
+    .addOption(
+      new Option(
+        "--prefer <which>",
+        "of tensors with the same name, take the one of the first or last input",
+      ).choices(["first", "last"]),
+    )
+    .option("--max-shard-size <size>", "files of at most 5GB, 500MB …, in a folder", parseSizeOption);
+  addWritingOptions(command)
+    .addHelpText("after", HELP)
+    .action(async (inputs: string[], options: MergeOptions) => {
+      process.exitCode = await runWriting("merged", options, (signal) => prepare(inputs, options, signal));
+    });
+}
+
+async function prepare(patterns: readonly string[], options: MergeOptions, signal: AbortSignal) {
+  const { output, prefer, maxShardSize } = options;
+  const opened: WeightsInput[] = [];
+  const close = async (): Promise<void> => {
+    for (const { whole } of opened) await whole.close();
+  };
+  try {
+    for (const input of await expandInputs(patterns)) opened.push(await openWeightsInput(input, signal));
+    const tensors = new Map(joined(opened, prefer));
+    const { metadata, facts } = mergeMetadata(opened, prefer);
+    return {
+      output,
+      tensors,
+      metadata,
+      facts,
+      maxShardSize,
+      inputs: opened.flatMap(({ paths }) => paths),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type Tensors = Map<string, ReturnType<WeightsInput["whole"]["get"]>>;
+
+function joined(inputs: readonly WeightsInput[], prefer: MergeOptions["prefer"]): Tensors {
+  const tensors: Tensors = new Map();
+  const owner = new Map<string, string>();
+  for (const { input, whole } of inputs) {
+    for (const tensor of whole) {
+      const { name } = tensor;
+      const other = owner.get(name);
+      if (other !== undefined && prefer === undefined) {
+        const text = `tensor ${nameText(name)} is in both ${nameText(other)} and ${nameText(input)}; to take one of them, add --prefer first or --prefer last`;
+        throw new SafetensorsError("DUPLICATE_NAME", text, { tensor: name });
+      }
+      if (other !== undefined && prefer === "first") continue;
+      owner.set(name, input);
+      tensors.set(name, tensor);
+    }
+  }
+  return tensors;
+}
+
+/** The metadata of all inputs. Where two disagree on a key, the preferred one counts, and the report says so. */
+function mergeMetadata(
+  inputs: readonly WeightsInput[],
+  prefer: MergeOptions["prefer"],
+): { metadata: Map<string, string>; facts: Fact[] } {
+  const metadata = new Map<string, string>();
+  const differing = new Set<string>();
+  for (const { whole } of prefer === "last" ? inputs.toReversed() : inputs) {
+    for (const [key, value] of whole.metadata) {
+      const other = metadata.get(key);
+      if (other === undefined) metadata.set(key, value);
+      else if (other !== value) differing.add(key);
+    }
+  }
+  const which = prefer === "last" ? "last" : "first";
+  const text = (key: string): string => `${nameText(key)} differs; that of the ${which} input was taken`;
+  return { metadata, facts: [...differing].map((key, place) => [place === 0 ? "metadata" : "", text(key)]) };
+}

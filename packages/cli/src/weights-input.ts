@@ -1,0 +1,39 @@
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { cached, type FileStore, type OpenedFiles, openStoreFiles } from "safetensors.js";
+import { isAddress, placeOf } from "./address.ts";
+
+/** Bytes that are read at once from a server, and how many such blocks ahead of what is written. */
+const REMOTE_BLOCK = 8 << 20;
+const REMOTE_AHEAD = 3;
+
+/** A checkpoint that a command reads in order to write another. */
+export interface WeightsInput extends OpenedFiles, AsyncDisposable {
+  readonly input: string;
+  /** Paths of its files, and of its index; none for an address. */
+  readonly paths: readonly string[];
+}
+
+/** Opens safetensors, at a path or an address, to be copied from begin to end. */
+export async function openWeightsInput(input: string, signal: AbortSignal): Promise<WeightsInput> {
+  const place = await placeOf(input, { requests: 0, bytes: 0 });
+  const store = isAddress(input) ? readAhead(place.store) : place.store;
+  const opened = await openStoreFiles(store, { file: place.file, signal });
+  const { files, index, whole } = opened;
+  const names = [...files.map(({ file }) => file), ...(index ? [index.file] : [])];
+  const paths = isAddress(input) ? [] : await pathsIn(input, names);
+  return { ...opened, input, paths, [Symbol.asyncDispose]: () => whole.close() };
+}
+
+function readAhead(store: FileStore): FileStore {
+  return {
+    ...store,
+    open: async (file, options) =>
+      cached(await store.open(file, options), { block: REMOTE_BLOCK, ahead: REMOTE_AHEAD }),
+  };
+}
+
+async function pathsIn(input: string, names: readonly string[]): Promise<string[]> {
+  const folder = (await stat(input)).isDirectory() ? input : dirname(input);
+  return names.map((name) => join(folder, name));
+}

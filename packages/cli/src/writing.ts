@@ -1,0 +1,168 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { SafetensorsError } from "safetensors.js";
+import { type SaveCheckpointOptions, type SavedCheckpoint, saveCheckpoint } from "safetensors.js/node";
+import { parseSize } from "safetensors.js/save";
+import { interruptible } from "./interrupt.ts";
+import { EXIT, fail } from "./output/failure.ts";
+import { formatBytes, formatSeconds, plural } from "./output/numbers.ts";
+import { startProgress } from "./output/progress.ts";
+import { type Fact, listed } from "./output/summary.ts";
+import { table } from "./output/table.ts";
+import { outColors, printLines } from "./output/terminal.ts";
+import { nameText, toJson } from "./output/text.ts";
+
+/** Files and ties that are listed; the rest is counted. */
+const LISTED = 10;
+
+/** Bytes from which on a speed says something. */
+const SPEED_FROM = 10_000_000;
+
+/** Options of every command that writes a checkpoint. */
+export interface WritingOptions {
+  readonly replace?: true;
+  readonly verify?: true;
+  readonly dryRun?: true;
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+/** What the help of such a command says of its output. */
+export const OUTPUT =
+  "a file that ends in .safetensors; or a folder, in which the files get their usual names";
+
+/** What the help says of files that are there, and of exit codes. */
+export const WRITING_HELP = `
+Files that are there already are replaced when the new ones are complete; an error, Ctrl-C or a
+full disk leaves everything as it was. In a folder, what is left of an older checkpoint with the
+same begin of its names is removed then. The input is never touched, unless --replace is given.`;
+
+export const WRITING_EXITS = `
+Exit codes:
+  0    written
+  1    the input is invalid, or was refused; nothing was written
+  2    it could not be done: no such file, no permission, no room, not supported, or the
+       command was used wrongly
+  130  stopped by Ctrl-C (143: by SIGTERM); nothing is left of it`;
+
+/** Adds the options that every such command has. */
+export function addWritingOptions(command: Command): Command {
+  return command
+    .option("--replace", "write over the input itself, or remove it, if that is where the output is")
+    .option("--verify", "read the new files again, and compare, before they take their places")
+    .option("--dry-run", "say what would be written, and write nothing")
+    .option("--json", "print the result as JSON")
+    .option("--quiet", "print nothing but errors");
+}
+
+/** A size given to an option. */
+export function parseSizeOption(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as SafetensorsError).reason);
+  }
+}
+
+/** What to write, and where. */
+export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "split" | "metadata" | "stem"> {
+  readonly output: string;
+  readonly tensors: Parameters<typeof saveCheckpoint>[1];
+  /** Paths that the tensors come from. */
+  readonly inputs: readonly string[];
+  /** Further facts for the report, and for its JSON. */
+  readonly facts?: readonly Fact[];
+  readonly json?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Runs a command that writes a checkpoint: progress on standard error, a report or JSON on standard output, the exit
+ * code as the result.
+ *
+ * @param verb what was done, as the report says it: "split".
+ * @param prepare opens the input, and says what to write; `close` is called at the end.
+ */
+export async function runWriting(
+  verb: string,
+  options: WritingOptions,
+  prepare: (signal: AbortSignal) => Promise<Writing & { close(): Promise<void> }>,
+): Promise<number> {
+  return interruptible(async (signal) => {
+    const progress = startProgress(!options.quiet);
+    const start = performance.now();
+    try {
+      const { output, tensors, inputs, facts, json, close, ...layout } = await prepare(signal);
+      try {
+        const saved = await saveCheckpoint(output, tensors, {
+          ...layout,
+          verify: options.verify,
+          dryRun: options.dryRun,
+          keep: options.replace ? [] : inputs,
+          signal,
+          onProgress: progress.update,
+        });
+        progress.stop();
+        const seconds = (performance.now() - start) / 1000;
+        if (options.json) {
+          await printLines([
+            toJson({ ...savedJson(saved), ...json, dryRun: options.dryRun ?? false, seconds }, 2),
+          ]);
+        } else if (!options.quiet) {
+          const said = options.dryRun ? `would have ${verb}` : verb;
+          await printLines(reportLines(said, saved, facts ?? [], options.dryRun ? undefined : seconds));
+        }
+        return EXIT.ok;
+      } finally {
+        await close();
+      }
+    } catch (error) {
+      progress.stop();
+      if (signal.aborted) throw error;
+      return fail(error, options.json ?? false, adviceOn(error));
+    }
+  });
+}
+
+function adviceOn(error: unknown): string | undefined {
+  const isInput = error instanceof SafetensorsError && /is the input itself/.test(error.message);
+  return isInput ? "To write over the input, add --replace." : undefined;
+}
+
+function savedJson({ files, index, aliases, removed }: SavedCheckpoint): Readonly<Record<string, unknown>> {
+  return {
+    files: files.map(({ path, byteLength, tensors, dataLength }) => {
+      return { output: path, outputBytes: byteLength, tensors, bytes: dataLength };
+    }),
+    ...(index !== undefined && { index }),
+    aliases: Object.fromEntries(aliases),
+    removed,
+  };
+}
+
+function* reportLines(
+  verb: string,
+  saved: SavedCheckpoint,
+  facts: readonly Fact[],
+  seconds: number | undefined,
+): Iterable<string> {
+  const { files, index, aliases, removed } = saved;
+  const size = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const tensors = files.reduce((sum, file) => sum + file.tensors, 0);
+  const time = seconds === undefined ? "" : ` in ${formatSeconds(seconds)}`;
+  const speed = seconds === undefined || size < SPEED_FROM ? "" : ` (${formatBytes(size / seconds)}/s)`;
+  yield `${outColors.green(verb)} ${plural(tensors, "tensor")}, ${formatBytes(size)}${time}${speed}`;
+  const rows: Fact[] = [
+    ...listed(seconds === undefined ? "to write" : "written", files, LISTED, ({ path, byteLength }) => {
+      return `${nameText(path)}  ${outColors.dim(formatBytes(byteLength))}`;
+    }),
+    ...(index === undefined ? [] : [["", nameText(index)] as const]),
+    ...listed(
+      "tied",
+      [...aliases],
+      LISTED,
+      ([name, kept]) => `${nameText(name)} is ${nameText(kept)}, stored once`,
+    ),
+    ...listed(seconds === undefined ? "to remove" : "removed", removed, LISTED, (path) => nameText(path)),
+    ...facts,
+  ];
+  yield* table([{ style: outColors.dim }, {}], rows);
+}
