@@ -155,7 +155,9 @@ export function planReads(
       const list = lists.get(source) ?? new UnitList(source);
       lists.set(source, list);
       const target = piece.at.reduce((sum, index, axis) => sum + index * strides[axis]!, 0) * bits;
-      for (const group of cutter.cut(piece.view, strides, bits)) {
+      const steps = piece.steps;
+      const targetStrides = steps ? strides.map((stride, axis) => stride * steps[axis]!) : strides;
+      for (const group of cutter.cut(piece.view, targetStrides, bits)) {
         const units = unitCount(group);
         total += units;
         if (total > MAX_UNITS) throw tooManyUnits();

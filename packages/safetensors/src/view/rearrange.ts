@@ -20,7 +20,9 @@ export function transposeView(view: TensorView, axes?: readonly number[]): Tenso
     return { ...each, shape: permute(each.shape), strides: permute(each.strides) };
   };
   if (!("pieces" in view)) return permuteView(view);
-  const pieces = view.pieces.map(({ view, at }) => ({ view: permuteView(view), at: permute(at) }));
+  const pieces = view.pieces.map(({ view, at, steps }) => {
+    return { view: permuteView(view), at: permute(at), ...(steps && { steps: permute(steps) }) };
+  });
   return { dtype: view.dtype, shape: permute(view.shape), pieces };
 }
 
@@ -39,7 +41,12 @@ export function reshapeView(view: TensorView, shape: readonly number[]): TensorV
   throw invalid(`a view ${layout} cannot be reshaped to [${target}] without a copy`);
 }
 
-function completeShape(from: readonly number[], to: readonly number[]): number[] {
+/**
+ * The shape with its -1, if it has one, replaced by what is left of a tensor of shape `from`.
+ *
+ * @throws `INVALID_SLICE` for what is not a shape, or has another number of elements
+ */
+export function completeShape(from: readonly number[], to: readonly number[]): number[] {
   const count = elementCount(from);
   const known = elementCount(to.filter((size) => size !== -1));
   const unknown = to.filter((size) => size === -1).length;

@@ -82,29 +82,47 @@ function selectStrided(view: StridedView, selections: readonly Selection[]): Str
 /** What a selection of the whole takes from one piece: nothing, or a piece of the result. */
 function selectPiece(piece: Piece, selections: readonly Selection[]): Piece[] {
   const at: number[] = [];
+  const steps: number[] = [];
   const own: Selection[] = [];
   for (const selection of selections) {
     if (selection.kind === "new") {
       at.push(0);
+      steps.push(1);
       own.push(selection);
       continue;
     }
     const { axis } = selection;
     const begin = piece.at[axis]!;
-    const end = begin + piece.view.shape[axis]!;
+    const stride = piece.steps?.[axis] ?? 1;
+    const end = begin + (piece.view.shape[axis]! - 1) * stride;
     if (selection.kind === "pick") {
-      if (selection.index < begin || selection.index >= end) return [];
-      own.push({ kind: "pick", axis, index: selection.index - begin });
+      const index = (selection.index - begin) / stride;
+      if (selection.index < begin || selection.index > end || !Number.isInteger(index)) return [];
+      own.push({ kind: "pick", axis, index });
     } else if (selection.kind === "range") {
       const { start, step, count } = selection;
-      // The steps at which the range is inside the piece, from the first to the last.
-      const [near, far] = step > 0 ? [begin, end - 1] : [end - 1, begin];
-      const first = Math.max(0, Math.ceil((near - start) / step));
+      // The steps at which the range is inside the piece, from the first that meets an index of it to the last.
+      const [near, far] = step > 0 ? [begin, end] : [end, begin];
+      let first = Math.max(0, Math.ceil((near - start) / step));
       const last = Math.min(count - 1, Math.floor((far - start) / step));
+      while (first <= last && (start + first * step - begin) % stride !== 0) first++;
       if (first > last) return [];
+      const every = stride / commonDivisor(stride, Math.abs(step));
       at.push(first);
-      own.push({ kind: "range", axis, start: start + first * step - begin, count: last - first + 1, step });
+      steps.push(every);
+      own.push({
+        kind: "range",
+        axis,
+        start: (start + first * step - begin) / stride,
+        count: Math.floor((last - first) / every) + 1,
+        step: (step * every) / stride,
+      });
     }
   }
-  return [{ view: selectStrided(piece.view, own), at }];
+  return [{ view: selectStrided(piece.view, own), at, ...(piece.steps && { steps }) }];
+}
+
+function commonDivisor(a: number, b: number): number {
+  while (b > 0) [a, b] = [b, a % b];
+  return a;
 }

@@ -19,6 +19,7 @@ export function stackViews(
     piecesOf(view).map((piece) => ({
       view: withAxis(piece.view, axis, 1, 0),
       at: piece.at.toSpliced(axis, 0, index),
+      ...(piece.steps && { steps: piece.steps.toSpliced(axis, 0, 1) }),
     })),
   );
   return joinPieces(dtype, shape.toSpliced(axis, 0, views.length), mergeRuns(pieces, axis));
@@ -29,8 +30,8 @@ function withAxis(view: StridedView, axis: number, size: number, stride: number)
   return { ...view, shape: shape.toSpliced(axis, 0, size), strides: strides.toSpliced(axis, 0, stride) };
 }
 
-/** Joins pieces that follow each other along the axis, each the same distance in the source from the one before. */
-function mergeRuns(pieces: readonly Piece[], axis: number): Piece[] {
+/** Joins pieces that follow each other along the axis and lie in the source as one regular view does. */
+export function mergeRuns(pieces: readonly Piece[], axis: number): Piece[] {
   const merged: Piece[] = [];
   for (const piece of pieces) {
     const run = merged.at(-1);
@@ -43,15 +44,18 @@ function mergeRuns(pieces: readonly Piece[], axis: number): Piece[] {
 
 function appended(run: Piece, next: Piece, axis: number): Piece | undefined {
   const count = run.view.shape[axis]!;
+  const more = next.view.shape[axis]!;
   const follows = run.at.every((at, i) => next.at[i] === (i === axis ? at + count : at));
   const alike = run.view.source === next.view.source && sameOutside(run.view, next.view, axis);
-  if (!follows || !alike) return undefined;
+  if (!follows || !alike || run.steps || next.steps) return undefined;
   const { bits } = DTYPES[run.view.dtype];
   const distance = (next.view.bitOffset - run.view.bitOffset) / bits;
-  // The second view of a run sets its stride; the views after it have to keep it.
-  const stride = count === 1 ? distance : run.view.strides[axis]!;
-  if (!Number.isInteger(stride) || distance !== stride * count) return undefined;
-  const shape = run.view.shape.with(axis, count + 1);
+  // The first two views set the stride of a run; what comes after has to keep it.
+  const own = more > 1 ? next.view.strides[axis]! : distance;
+  const stride = count > 1 ? run.view.strides[axis]! : own;
+  if (!Number.isInteger(stride) || distance !== stride * count || (more > 1 && own !== stride))
+    return undefined;
+  const shape = run.view.shape.with(axis, count + more);
   return { view: { ...run.view, shape, strides: run.view.strides.with(axis, stride) }, at: run.at };
 }
 

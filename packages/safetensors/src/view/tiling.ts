@@ -5,6 +5,8 @@ import type { StridedView } from "./view.ts";
 export interface Piece {
   readonly view: StridedView;
   readonly at: readonly number[];
+  /** How far apart neighbouring indices of the view lie in the whole, along each axis: one each unless said otherwise. */
+  readonly steps?: readonly number[];
 }
 
 /**
