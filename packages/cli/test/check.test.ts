@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { safetensors, temporaryFolder, torchFixture } from "./command.ts";
@@ -42,6 +42,17 @@ test("check lists every problem of a file, with its code and what to do", (t) =>
   assert.match(stdout, /twice\.safetensors: invalid\n {2}DUPLICATE_KEY: .*\n {2}DUPLICATE_NAME: .*\n/);
   assert.match(stdout, /cut\.safetensors: invalid\n {2}TRUNCATED: .*\n.*get it again/);
   assert.match(stdout, /0 valid, 2 invalid\n$/);
+});
+
+test("check says of names that are no UTF-8 that they are none", (t) => {
+  const path = join(temporaryFolder(t), "names.safetensors");
+  writeHeader(path, ...evenHeader(["a?"]));
+  const bytes = readFileSync(path);
+  bytes[bytes.indexOf("?")] = 0xff;
+  writeFileSync(path, bytes);
+  const { code, stdout } = safetensors(["check", path]);
+  assert.equal(code, 1);
+  assert.match(stdout, /names\.safetensors: invalid\n {2}INVALID_UTF8/);
 });
 
 test("check --mode compat takes what the reference takes", (t) => {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { type ReadMode, SafetensorsError, type Traffic } from "safetensors.js";
+import { checkDigests, checkManifest } from "../check-data.ts";
 import { expandInputs, INPUTS, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, errorJson, exitCodeOf, fail, problemText } from "../output/failure.ts";
@@ -9,6 +10,9 @@ import { nameText, printable, toJson } from "../output/text.ts";
 
 interface CheckOptions {
   readonly mode: "strict" | "compat";
+  readonly manifest?: string;
+  readonly digests?: true;
+  readonly names?: string;
   readonly json?: true;
   readonly quiet?: true;
   readonly verbose?: true;
@@ -23,11 +27,13 @@ Modes:
 What is checked: of safetensors, the header, the place of every tensor, and the size of the
 file; of an index, that its files are there and have the tensors it says; of PyTorch files,
 that the tensors can be read without running any code; of NumPy files, every header. The
-data itself is not read.
+data itself is only read to compare it with a manifest, or with digests in the metadata, as
+\`safetensors hash\` writes them with --write and --metadata.
 
 Examples:
   safetensors check model.safetensors
   safetensors check models/*/ --quiet
+  safetensors check model/ --manifest model/model.safetensors.manifest.json
   safetensors check pytorch_model.bin && safetensors convert pytorch_model.bin
 
 Exit codes:
@@ -48,6 +54,9 @@ export function addCheck(program: Command): void {
     .addOption(
       new Option("--mode <mode>", "which rules to apply").choices(["strict", "compat"]).default("strict"),
     )
+    .option("--manifest <file>", "compare files and tensors with this manifest, for one input")
+    .option("--digests", "compare the tensors with the digests in the files' own metadata")
+    .option("--names <glob>", "compare only tensors whose name matches: * is any text, ? is one character")
     .option("--json", "print the results as JSON")
     .option("--quiet", "print only what is wrong")
     .option("--verbose", "say on standard error how many bytes were read, in how many requests")
@@ -65,6 +74,8 @@ interface Result {
   readonly files?: readonly string[];
   readonly tensors?: number;
   readonly bytes?: number;
+  /** Whether the data was compared with digests, and is right. */
+  readonly digestsMatch?: true;
   readonly problems: readonly unknown[];
 }
 
@@ -72,8 +83,14 @@ async function check(inputs: readonly string[], options: CheckOptions): Promise<
   const results: Result[] = [];
   const traffic = { requests: 0, bytes: 0 };
   const paths = await expandInputs(inputs);
+  if (options.manifest !== undefined && paths.length > 1) {
+    throw new SafetensorsError("UNSUPPORTED", "--manifest is for one checkpoint, there are several inputs");
+  }
+  if (options.names !== undefined && options.manifest === undefined && !options.digests) {
+    throw new SafetensorsError("UNSUPPORTED", "--names chooses what is compared by --manifest or --digests");
+  }
   for (const path of paths) {
-    const result = await checkOne(path, options.mode, traffic);
+    const result = await checkData(await checkOne(path, options.mode, traffic), options, traffic);
     results.push(result);
     if (!options.json && !(options.quiet && result.status === "valid")) await printLines(describe(result));
   }
@@ -104,16 +121,40 @@ async function checkOne(
   try {
     await using opened = await openFiles(path, { mode: readMode, key, traffic });
     const { whole } = opened;
+    const files = opened.files.map(({ file }) => file);
+    const found = { path, format: whole.format, files, tensors: whole.size, problems: whole.problems };
+    // Of a broken header not even the names can be relied on.
+    if (whole.problems.length > 0) return { ...found, status: "invalid" };
     let bytes = 0;
     for (const tensor of whole) bytes += tensor.byteLength;
-    const files = opened.files.map(({ file }) => file);
-    const found = { format: whole.format, files, tensors: whole.size, bytes };
-    const status = whole.problems.length > 0 ? "invalid" : "valid";
-    return { path, status, ...found, problems: whole.problems };
+    return { ...found, status: "valid", bytes };
   } catch (error) {
     const isAmbiguous = error instanceof SafetensorsError && error.code === "AMBIGUOUS";
     if (isAmbiguous && key === undefined) return checkOne(path, mode, traffic, "");
     return { path, status: exitCodeOf(error) === EXIT.invalid ? "invalid" : "unchecked", problems: [error] };
+  }
+}
+
+/** Compares the data of what is valid with digests, if that is asked for. */
+async function checkData(result: Result, options: CheckOptions, traffic: Traffic): Promise<Result> {
+  const { path } = result;
+  if (result.status !== "valid" || !(options.manifest !== undefined || options.digests)) return result;
+  try {
+    const problems = [
+      ...(options.manifest === undefined
+        ? []
+        : await checkManifest(path, options.manifest, options, traffic)),
+      ...(options.digests ? await checkDigests(path, options, traffic) : []),
+    ];
+    return problems.length === 0
+      ? { ...result, digestsMatch: true }
+      : { ...result, status: "invalid", problems };
+  } catch (error) {
+    return {
+      ...result,
+      status: exitCodeOf(error) === EXIT.invalid ? "invalid" : "unchecked",
+      problems: [error],
+    };
   }
 }
 
@@ -123,11 +164,21 @@ const STATUS: Readonly<Record<Result["status"], string>> = {
   unchecked: outColors.yellow("could not be checked"),
 };
 
-function* describe({ path, status, format, files, tensors, bytes, problems }: Result): Iterable<string> {
+function* describe({
+  path,
+  status,
+  format,
+  files,
+  tensors,
+  bytes,
+  digestsMatch,
+  problems,
+}: Result): Iterable<string> {
   const facts = [format];
   if (files && files.length > 1) facts.push(plural(files.length, "file"));
   if (tensors !== undefined) facts.push(plural(tensors, "tensor"));
   if (bytes !== undefined) facts.push(formatBytes(bytes));
+  if (digestsMatch) facts.push("digests match");
   const found = status === "valid" ? outColors.dim(`  ${facts.join(", ")}`) : "";
   yield `${outColors.bold(nameText(path))}: ${STATUS[status]}${found}`;
   const advices = new Set<string>();

@@ -1,0 +1,15 @@
+export {
+  type HashTensorsOptions,
+  hashTensors,
+  verifyTensors,
+} from "./hash-tensors.ts";
+export { digestMetadata, manifestInMetadata, withoutDigests } from "./in-metadata.ts";
+export {
+  encodeManifest,
+  type FileDigest,
+  type Manifest,
+  parseManifest,
+  type TensorDigest,
+} from "./manifest.ts";
+export { type Hasher, sha256 } from "./sha256.ts";
+export { type VerifyOptions, verifying } from "./verifying.ts";
