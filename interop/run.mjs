@@ -2,17 +2,24 @@
 
 import { mkdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { failOnFullDisk } from "./crash/full-disk.mjs";
+import { killAtRandom } from "./crash/harness.mjs";
 import { runStep } from "./report.mjs";
+import { checkComparison } from "./steps/compare.mjs";
+import { checkConsolidation } from "./steps/consolidate.mjs";
 import { convertCheckpoints } from "./steps/convert.mjs";
+import { checkEdits } from "./steps/edit.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
 import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
+import { checkShards } from "./steps/shards.mjs";
 import { checkSlices } from "./steps/slices.mjs";
 import { readTorchKinds } from "./steps/torch-kinds.mjs";
 import { mutateTorchFiles } from "./steps/torch-mutations.mjs";
+import { transformCheckpoints } from "./steps/transform.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
 import { writeTorchFiles } from "./steps/write-torch.mjs";
@@ -31,6 +38,16 @@ const STEPS = [
   ],
   ["files as people have them: no false alarm, and every tensor", checkHonestCorpus],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
+  ["files edited in place and anew, read by the reference", checkEdits],
+  ["checkpoints in several files: those of huggingface_hub, and opened by the field's loaders", checkShards],
+  ["saves that are killed: the old checkpoint or the new one, read by all", killAtRandom],
+  ["a full disk: the old checkpoint, and nothing else", failOnFullDisk],
+  [
+    "files of ranks, put together by the command: the originals, and what torch makes of them",
+    checkConsolidation,
+  ],
+  ["checkpoints rearranged by recipes: the files that torch and transformers make", transformCheckpoints],
+  ["differences as NumPy finds them, digests as hashlib does", checkComparison],
   ["PyTorch files of ours, loaded by torch, and what torch.save makes of the same", writeTorchFiles],
   ["slices: NumPy's answers, on every source, through the planner, at random budgets", checkSlices],
   ["NumPy files, read by us, and ours read by NumPy", checkNumpy],

@@ -1,9 +1,11 @@
 import { fstatSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { SafetensorsError } from "../errors.ts";
+import { orClose } from "../source/or-close.ts";
 import { checkRange } from "../source/range.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { ioError } from "./io-error.ts";
+import { hasJournal } from "./journal-look.ts";
 
 /** Largest single read: two gigabytes or more in one call abort Node, and smaller pieces run side by side. */
 const PIECE_BYTES = 16 << 20;
@@ -21,7 +23,8 @@ export interface FileOptions {
 }
 
 /**
- * A file as a source, by positional reads. Close it when done.
+ * A file as a source, by positional reads. Close it when done. An edit of it that was interrupted (see `editFile`) is
+ * finished first; one that is under way is waited for.
  *
  * A file that changes while it is open is an error, never mixed data: size and time of modification are looked at again
  * after every read, so that what a read gives is from the file as it was opened. Bytes that are gone are `SHORT_READ`,
@@ -34,6 +37,20 @@ export interface FileOptions {
  * file systems that remember times.
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<FileSource> {
+  for (;;) {
+    const source = await openAsIs(path, options);
+    if (!hasJournal(path) || !(await orClose(source, () => finish(path)))) return source;
+    await source.close();
+  }
+}
+
+/** Finishes edits that were interrupted; loaded apart, as it is hardly ever needed. */
+async function finish(path: string): Promise<boolean> {
+  const { finishEdits } = await import("./journal-finish.ts");
+  return finishEdits(path);
+}
+
+async function openAsIs(path: string, options: FileOptions): Promise<FileSource> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, "r");

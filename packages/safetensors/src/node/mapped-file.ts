@@ -1,8 +1,10 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { SafetensorsError } from "../errors.ts";
+import { orClose } from "../source/or-close.ts";
 import { checkRange } from "../source/range.ts";
 import type { ByteSource } from "../source/source.ts";
 import { ioError } from "./io-error.ts";
+import { hasJournal } from "./journal-look.ts";
 import { Mapping } from "./map/mapping.ts";
 import { loadMaps, type MemoryMaps } from "./map/maps.ts";
 
@@ -22,6 +24,16 @@ import { loadMaps, type MemoryMaps } from "./map/maps.ts";
  */
 export async function openMapped(path: string): Promise<ByteSource> {
   const maps = await loadMaps();
+  for (;;) {
+    const source = mapNow(maps, path);
+    if (!hasJournal(path)) return source;
+    const { finishEdits } = await import("./journal-finish.ts");
+    if (!(await orClose(source, () => finishEdits(path)))) return source;
+    source.close();
+  }
+}
+
+function mapNow(maps: MemoryMaps, path: string): MappedFile {
   let fd: number;
   try {
     fd = openSync(path, "r");

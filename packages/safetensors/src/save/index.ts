@@ -4,7 +4,12 @@ export {
   type HeaderOptions,
   type TensorSpec,
 } from "../format/encode.ts";
+export { type AliasGroups, type AliasOptions, groupAliases, type NamedTensor } from "./aliases.ts";
+export { blobSink } from "./blob-sink.ts";
 export { castTensor } from "./cast.ts";
+export { type EditedHeader, editHeader, type HeaderChanges } from "./edit.ts";
+export type { Bytes, InputData, LazyData } from "./input.ts";
+export { newNames, type RenameRules } from "./new-names.ts";
 export { applyNameRules, type NameRules } from "./rename.ts";
 export {
   type SaveInput,
@@ -15,5 +20,15 @@ export {
   type TensorStream,
 } from "./save.ts";
 export { memorySink, type Sink } from "./sink.ts";
-export { parseSize, shardName, splitGreedily } from "./split.ts";
+export {
+  parseSize,
+  shardName,
+  splitByLayer,
+  splitEvenly,
+  splitGreedily,
+  splitTightly,
+} from "./split.ts";
+export { type SaveStream, saveStream } from "./stream.ts";
+export { type SyncAccessHandle, syncAccessSink } from "./sync-access-sink.ts";
+export { writableSink } from "./writable-sink.ts";
 export { type Chunks, SafetensorsWriter } from "./writer.ts";

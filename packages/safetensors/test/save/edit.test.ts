@@ -21,34 +21,49 @@ const textOf = (changes: HeaderChanges): string => decode(edited(changes).json);
 const BAR = `{"dtype":"U8", "shape":[2],"data_offsets":[4,6],"x":{"y":[1e3]}}`;
 const FOO = `{"data_offsets":[0,4],"dtype":"F32","shape":[]}`;
 
+const WRITTEN = JSON_TEXT.trimEnd();
+const MEMBER = `"__metadata__" : {"format": "pt", "a":"1"}`;
+
 describe("editHeader", () => {
-  it("leaves what is not to change as it is written, but for white space between members", () => {
-    const metadata = `"__metadata__":{"format": "pt", "a":"1"}`;
-    assert.equal(textOf({}), `{${metadata},"b\\u0061r":${BAR},"foo":${FOO}}`);
-    assert.equal(textOf({ rename: new Map([["bar", "é\n"]]) }), `{${metadata},"é\\n":${BAR},"foo":${FOO}}`);
+  it("leaves what is not to change as it is written", () => {
+    assert.equal(textOf({}), WRITTEN);
+    const renamed = textOf({ rename: new Map([["bar", "é\n"]]) });
+    assert.equal(renamed, WRITTEN.replace('"b\\u0061r"', '"é\\n"'));
     const swap = new Map([
       ["bar", "foo"],
       ["foo", "bar"],
     ]);
-    assert.equal(textOf({ rename: swap }), `{${metadata},"foo":${BAR},"bar":${FOO}}`);
+    const swapped = WRITTEN.replace('"foo"', '"bar"').replace('"b\\u0061r"', '"foo"');
+    assert.equal(textOf({ rename: swap }), swapped);
   });
 
   it("sets and removes metadata, whose keys it sorts", () => {
-    const tensors = `"b\\u0061r":${BAR},"foo":${FOO}}`;
+    const withMember = (member: string): string => WRITTEN.replace(MEMBER, member);
     const both = { setMetadata: { z: "2", "": '"' }, removeMetadata: ["format"] };
-    assert.equal(textOf(both), `{"__metadata__":{"":"\\"","a":"1","z":"2"},${tensors}`);
-    assert.equal(
-      textOf({ setMetadata: new Map([["a", "3"]]) }),
-      `{"__metadata__":{"a":"3","format":"pt"},${tensors}`,
-    );
-    assert.equal(textOf({ removeMetadata: new Set(["format", "a"]) }), `{${tensors}`);
-    const none = decode(edited({ setMetadata: { k: "v" } }, `{"foo":${FOO}}`, 4).json);
-    assert.equal(none, `{"__metadata__":{"k":"v"},"foo":${FOO}}`);
-    assert.equal(decode(edited({ setMetadata: { k: "v" } }, "{}", 0).json), '{"__metadata__":{"k":"v"}}');
-    assert.equal(
-      decode(edited({ setMetadata: { k: "v" } }, '{"__metadata__":null}', 0).json),
-      '{"__metadata__":{"k":"v"}}',
-    );
+    assert.equal(textOf(both), withMember(`"__metadata__":{"":"\\"","a":"1","z":"2"}`));
+    const one = { setMetadata: new Map([["a", "3"]]) };
+    assert.equal(textOf(one), withMember(`"__metadata__":{"a":"3","format":"pt"}`));
+  });
+
+  it("adds metadata to a header without, and takes them out, wherever they are", () => {
+    const tensor = `"foo":${FOO}`;
+    for (const [text, dataLength, added, removed] of [
+      ["{}", 0, '{"__metadata__":{"k":"v"}}', "{}"],
+      [`{ ${tensor}}`, 4, `{"__metadata__":{"k":"v"}, ${tensor}}`, `{ ${tensor}}`],
+      ['{"__metadata__":null}', 0, '{"__metadata__":{"k":"v"}}', "{}"],
+    ] as const) {
+      const withKey = edited({ setMetadata: { k: "v" } }, text, dataLength).json;
+      assert.equal(decode(withKey), added);
+      assert.equal(decode(edited({ removeMetadata: ["k"] }, decode(withKey), dataLength).json), removed);
+    }
+    for (const [text, removed] of [
+      [`{"__metadata__":{"k":"v"} , ${tensor}}`, `{ ${tensor}}`],
+      [`{${tensor} , "__metadata__":{"k":"v"} }`, `{${tensor} }`],
+      [`{${tensor},"__metadata__":{"k":"v"},"bar":${BAR}}`, `{${tensor},"bar":${BAR}}`],
+    ] as const) {
+      const length = text.includes("bar") ? DATA_LENGTH : 4;
+      assert.equal(decode(edited({ removeMetadata: ["k"] }, text, length).json), removed);
+    }
   });
 
   it("pads to the old length, and says how many bytes are left or missing", () => {
@@ -96,7 +111,7 @@ describe("editHeader", () => {
   });
 
   it("gives the header that the changes mean, or says that it does not fit (property)", () => {
-    const names = fc.uniqueArray(fc.string({ unit: "grapheme", maxLength: 6 }), { maxLength: 6 });
+    const names = fc.uniqueArray(fc.string({ unit: "binary", maxLength: 6 }), { maxLength: 6 });
     const metadata = fc.dictionary(fc.string({ maxLength: 4 }), fc.string({ unit: "binary", maxLength: 8 }));
     const input = fc.record({
       names,
@@ -135,7 +150,7 @@ describe("editHeader", () => {
         infos(before).map((info) => ({ ...info, name: rename.get(info.name) ?? info.name })),
       );
     });
-    fc.assert(property, { seed: 42, numRuns: 300 });
+    fc.assert(property, { seed: 42, numRuns: 100 });
   });
 });
 
