@@ -1,10 +1,13 @@
 """Models as people save them: what is saved in each file, and how."""
 
 import copy
+import functools
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.ao import quantization
+from transformers.activations import ACT2FN
 
 from honest_saving import FLAT, case, legacy, numbers, protocol, script_saved
 
@@ -109,6 +112,36 @@ def annotated():
     state = conv_net().state_dict(prefix="module.")
     state.version = "1.2"
     return state
+
+
+# ---- Functions as values ----------------------------------------------------------------------------------------------
+
+
+def with_functions():
+    model = nn.Sequential(nn.Linear(4, 4), nn.TransformerEncoderLayer(4, 2, 8, activation=torch.relu))
+    model.activation, model.gate, model.final = torch.relu, torch.sigmoid, functools.partial(F.softmax, dim=-1)
+    model.by_name = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh, "silu": F.silu, "softplus": F.softplus}
+    model.gelu_tanh = functools.partial(F.gelu, approximate="tanh")
+    model.functions = [torch.softmax, torch.matmul, F.conv2d, torch.einsum, F.scaled_dot_product_attention]
+    return model
+
+
+for number in (2, 4):
+    case(
+        f"a whole module whose attributes are functions of torch, protocol {number}",
+        save=protocol(number),
+        name=f"functions-{number}.pt",
+    )(with_functions)
+case("the same in the format before 1.6", save=legacy(), name="functions-legacy.pt")(with_functions)
+
+
+# Those of pure Python have methods as attributes, which are got by getattr.
+ACTIVATIONS = sorted(set(ACT2FN) - {"gelu_python", "gelu_python_tanh", "xielu"})
+
+
+@case("a whole module with the activations of transformers")
+def transformers_activations():
+    return nn.ModuleDict({name: ACT2FN[name] for name in ACTIVATIONS})
 
 
 # ---- Quantized modules ----------------------------------------------------------------------------------------------

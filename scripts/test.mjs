@@ -1,7 +1,13 @@
 // Runs every test, or those whose path contains an argument: npm test -- torch
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { dirname } from "node:path";
+import { pathToFileURL } from "node:url";
 import { prepare, ROOT, run } from "./prepare.mjs";
+
+/** Folders of many short tests that share no state: each is one process, as starting one takes longer than most of them. */
+const TOGETHER =
+  /\/(?:checkpoint|compare|consolidate|dtype|format|manifest|numpy|save|torch|transform|view|zip)(?:\/|$)/;
 
 const wanted = process.argv.slice(2);
 await prepare();
@@ -13,6 +19,27 @@ const tests = ["packages/safetensors", "packages/cli"].flatMap((folder) =>
     .map((file) => `${folder}/dist/test/${file.replaceAll("\\", "/").replace(/\.ts$/, ".js")}`)
     .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word))),
 );
-// Node leaves one processor idle by itself, which on two of them is half.
-const concurrency = `--test-concurrency=${availableParallelism()}`;
-run(process.execPath, ["--enable-source-maps", "--test", concurrency, ...tests]);
+// One more than there are processors, as some tests wait; Node leaves one idle by itself, which on two of them is half.
+const concurrency = `--test-concurrency=${availableParallelism() + 1}`;
+const programs = wanted.length === 0 ? gathered(tests) : tests;
+run(process.execPath, ["--enable-source-maps", "--test", concurrency, ...programs]);
+
+/** The same tests as fewer programs. */
+function gathered(files) {
+  const folder = `${ROOT}packages/safetensors/dist/test-programs`;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder);
+  const programs = new Map();
+  for (const file of files) {
+    const place = dirname(file);
+    const program = TOGETHER.test(place)
+      ? `${folder}/${place.split("/dist/test/")[1].replaceAll("/", "-")}.mjs`
+      : file;
+    programs.set(program, [...(programs.get(program) ?? []), file]);
+  }
+  for (const [program, parts] of programs) {
+    if (parts.length > 1 || program !== parts[0])
+      writeFileSync(program, parts.map((file) => `import "${pathToFileURL(ROOT + file)}";\n`).join(""));
+  }
+  return [...programs.keys()];
+}

@@ -1,4 +1,5 @@
 import { forbiddenReason } from "./forbidden.ts";
+import { isTensorFunction } from "./inert-functions.ts";
 import { modernName } from "./python2.ts";
 import { STORAGE_CLASSES, TENSOR_CLASSES, TORCH_DTYPES } from "./storage.ts";
 
@@ -76,8 +77,7 @@ const INERT: ReadonlySet<string> = new Set(
     numpy.random._pickle.__randomstate_ctor
     numpy.random._pickle.__bit_generator_ctor numpy.random._pickle.__generator_ctor
     numpy.random.bit_generator.__pyx_unpickle_SeedSequence
-    torch.nn.functional.relu torch.nn.functional.gelu torch.nn.functional.silu torch.nn.functional.softmax
-    torch.nn.functional.leaky_relu torch.nn.functional.elu torch._C._nn.gelu torch.tanh torch.sigmoid torch.relu
+    torch._C._VariableFunctionsClass torch._C._VariableFunctions
     numpy.bool_ numpy.bool numpy.int64 numpy.int32 numpy.int16 numpy.int8 numpy.uint64 numpy.uint32 numpy.uint16
     numpy.uint8 numpy.float64 numpy.float32 numpy.float16 numpy.complex64 numpy.complex128 numpy.str_
     ml_dtypes.bfloat16 ml_dtypes.float8_e3m4 ml_dtypes.float8_e4m3 ml_dtypes.float8_e4m3b11fnuz
@@ -105,7 +105,7 @@ const INERT_PACKAGES: ReadonlySet<string> = new Set(
     lightning.pytorch.trainer.states lightning.fabric.utilities.data lightning_fabric.utilities.data
     transformers.training_args transformers.training_args_seq2seq transformers.trainer_utils
     transformers.trainer_pt_utils transformers.configuration_utils transformers.generation.configuration_utils
-    transformers.integrations.deepspeed transformers.utils.generic transformers.utils.quantization_config
+    transformers.activations transformers.integrations.deepspeed transformers.utils.generic transformers.utils.quantization_config
     accelerate.state accelerate.utils.dataclasses tokenizers peft.tuners peft.utils.peft_types
     fairseq.dataclass easydict addict ml_collections.config_dict torch.nn.modules torch.nn.parameter torch.nn.parallel torch.optim
     torch.distributed.tensor._api torch.distributed.tensor._dtensor_spec torch.distributed.tensor.placement_types
@@ -127,7 +127,7 @@ export function classifyGlobal(module: string, name: string): KnownGlobal {
   const modern = modernName(module, name);
   const path = `${modern.module}.${modern.name}`;
   if (INTERPRETED.has(path) || isScriptClass(path)) return { path, role: "interpreted" };
-  if (INERT.has(path) || TENSOR_CLASS.test(path)) return { path, role: "inert" };
+  if (INERT.has(path) || TENSOR_CLASS.test(path) || isTensorFunction(path)) return { path, role: "inert" };
   const reason = forbiddenReason(modern.module, modern.name) ?? forbiddenReason(module, name);
   if (reason !== undefined) return { path, role: "forbidden", reason };
   return { path, role: isKnownClass(modern.module, modern.name) ? "inert" : "unknown" };

@@ -9,6 +9,7 @@ import { bytesOf } from "./python-bytes.ts";
 import { type CopyBudget, PYTHON_CALLS } from "./python-calls.ts";
 import { REBUILD_CALLS } from "./rebuild.ts";
 import { fillScriptObject, SCRIPT_CALLS } from "./script.ts";
+import { mayBeExplained, TensorFunctions } from "./tensor-functions.ts";
 
 type Call = (args: readonly PickleValue[]) => PickleValue | undefined;
 
@@ -22,11 +23,14 @@ export interface PickleSurroundings {
 
 /**
  * What PyTorch's pickles mean: storages by persistent id, tensors by the calls of the allow-list, objects of TorchScript
- * as dicts of their attributes. A name that no checkpoint needs ends the reading at once.
+ * as dicts of their attributes. A name that no checkpoint needs ends the reading.
  */
 export class TorchInterpreter implements PickleHooks, CopyBudget {
   readonly #calls = new Map<GlobalRef, Call>();
   readonly #surroundings: PickleSurroundings;
+  readonly #functions = new TensorFunctions();
+  /** Names that are forbidden unless their calls explain them. */
+  readonly #doubtful = new Map<GlobalRef, SafetensorsError>();
   #budget: number;
 
   constructor(pickleLength: number, surroundings: PickleSurroundings) {
@@ -37,10 +41,10 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
   onGlobal(ref: GlobalRef): void {
     const { path, role, reason } = classifyGlobal(ref.module, ref.name);
     if (role === "forbidden") {
-      throw new SafetensorsError("FORBIDDEN_GLOBAL", `the file asks for ${quote(path)}, which ${reason}`, {
-        global: path,
-        at: ref.at,
-      });
+      const text = `the file asks for ${quote(path)}, which ${reason}`;
+      const error = new SafetensorsError("FORBIDDEN_GLOBAL", text, { global: path, at: ref.at });
+      if (!mayBeExplained(path)) throw error;
+      this.#doubtful.set(ref, error);
     }
     if (path === "joblib.numpy_pickle.NumpyArrayWrapper") throw joblibArrays();
     const call = this.#callOf(path);
@@ -48,7 +52,15 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
   }
 
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
-    return this.#calls.get(callable)?.(args.items);
+    const forbidden = this.#doubtful.get(callable);
+    if (forbidden === undefined) return this.#calls.get(callable)?.(args.items);
+    const made = this.#functions.call(callable, args);
+    if (made === undefined) throw forbidden;
+    return made;
+  }
+
+  onStop(): void {
+    for (const [ref, error] of this.#doubtful) if (!this.#functions.explains(ref)) throw error;
   }
 
   /** Attributes of a state dict (`_metadata`) are accepted and dropped. */

@@ -103,7 +103,8 @@ function reportOf({ container, root, pickle }: TorchFile, selection: Selection):
     opcodes: pickle.opcodes,
     globals: pickle.globals.map(({ module, name, called }) => {
       const { path, role } = classifyGlobal(module, name);
-      return { name: path, role, called };
+      // One that is forbidden has ended the reading, unless its calls explain it.
+      return { name: path, role: role === "forbidden" ? "inert" : role, called };
     }),
     container: selection.container,
     leftOut: selection.values,

@@ -145,10 +145,12 @@ function parse(way: Way, json: Uint8Array, dataLength: number, mode: ReadMode): 
 /** Compares both modes and all ways with the model; returns whether strict mode accepts the header. */
 function check(json: Uint8Array, dataLength: number): boolean {
   const shown = (): string => JSON.stringify(Buffer.from(json).toString("latin1"));
+  const models = (["compat", "strict"] as const).map(
+    (mode) => [mode, modelVerdict(json, dataLength, mode)] as const,
+  );
   let accepted = true;
   for (const way of WAYS) {
-    for (const mode of ["compat", "strict"] as const) {
-      const model = modelVerdict(json, dataLength, mode);
+    for (const [mode, model] of models) {
       const result = parse(way, json, dataLength, mode);
       accepted = !(result instanceof SafetensorsError);
       if (result instanceof SafetensorsError) {

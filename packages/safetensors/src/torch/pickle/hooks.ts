@@ -20,4 +20,6 @@ export interface PickleHooks {
   onState?(object: ObjectNode, state: PickleValue): void;
   /** BUILD on a value that the machine does not know, or a dict: whether the reader accepts it. */
   build?(target: PickleNode, state: PickleValue): boolean;
+  /** The pickle has come to its end. May throw to refuse it. */
+  onStop?(): void;
 }

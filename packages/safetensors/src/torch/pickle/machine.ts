@@ -302,6 +302,7 @@ class PickleMachine {
 
   #stop(): PickleValue {
     this.#reader.leaveFrame();
+    this.#calls.stop();
     return this.#stack.pop();
   }
 

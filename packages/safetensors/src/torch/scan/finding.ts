@@ -16,6 +16,7 @@ export type FindingCode =
   | "indirect-call"
   | "made-class"
   | "constructor-call"
+  | "function-call"
   | "allocation"
   | "odd-codec"
   | "malformed-pickle"
@@ -58,6 +59,7 @@ export const FINDINGS: Readonly<Record<FindingCode, readonly [severity: Severity
   "indirect-call": ["incomplete", "The pickle calls or changes what a call returned"],
   "made-class": ["incomplete", "The pickle makes a class"],
   "constructor-call": ["incomplete", "The pickle runs the constructor of a model with arguments"],
+  "function-call": ["incomplete", "The pickle calls a function of tensors, which honest ones only name"],
   allocation: ["incomplete", "The pickle takes as much memory as a number in it says"],
   "odd-codec": ["incomplete", "The pickle decodes text in an unusual way"],
   "malformed-pickle": [

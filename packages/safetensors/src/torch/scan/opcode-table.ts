@@ -39,12 +39,16 @@ const NEWER: readonly (readonly [protocol: number, names: string])[] = [
 const CODES = new Map(Array.from(OPCODE_NAMES, ([code, name]) => [name, code]));
 
 /** The argument of each opcode, by its byte; undefined for bytes that are none. */
-export const OPCODE_ARGUMENTS: readonly (Argument | undefined)[] = table<Argument>("none", ARGUMENTS);
+export const OPCODE_ARGUMENTS: readonly (Argument | undefined)[] = opcodeTable<Argument>("none", ARGUMENTS);
 
 /** The protocol that brought each opcode, by its byte; 0 and 1 are both 0. */
-export const OPCODE_PROTOCOLS: readonly (number | undefined)[] = table<number>(0, NEWER);
+export const OPCODE_PROTOCOLS: readonly (number | undefined)[] = opcodeTable<number>(0, NEWER);
 
-function table<T>(usual: T, rows: readonly (readonly [value: T, names: string])[]): (T | undefined)[] {
+/** A table of all bytes: a value for the opcodes that are named, another for the others; nothing for what is no opcode. */
+export function opcodeTable<T>(
+  usual: T,
+  rows: readonly (readonly [value: T, names: string])[],
+): (T | undefined)[] {
   const values = Array.from({ length: 256 }, (_, code) => (OPCODE_NAMES.has(code) ? usual : undefined));
   for (const [value, names] of rows) for (const name of names.split(" ")) values[CODES.get(name)!] = value;
   return values;

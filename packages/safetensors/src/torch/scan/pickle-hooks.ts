@@ -1,10 +1,12 @@
 import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
+import { isTensorFunction } from "../inert-functions.ts";
 import { ObjectNode, PyBytes, PyDict, PyTuple } from "../pickle/containers.ts";
 import { PickleFault } from "../pickle/fault.ts";
 import type { PickleHooks } from "../pickle/hooks.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
+import { mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type ArrayPlace, arrayPlace } from "./joblib.ts";
 import type { Draft } from "./report.ts";
 
@@ -12,7 +14,8 @@ import type { Draft } from "./report.ts";
 const CODECS = new Set(["latin1", "latin-1", "utf-8", "utf8", "ascii"]);
 
 /** Classes of models and optimizers. Pickles make their objects without the constructors, some of which read files and run code. */
-const MODEL_CLASS = /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|torchvision|timm|ultralytics)\./;
+const MODEL_CLASS =
+  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|transformers\.activations|torchvision|timm|ultralytics)\./;
 
 /** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
 const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
@@ -69,6 +72,7 @@ export class ScanHooks implements PickleHooks {
   array: ArrayPlace | undefined;
   #arraysToPass: number;
   readonly #objectTypes = new Set<ObjectNode>();
+  readonly #functions = new TensorFunctions();
 
   /** @param arraysToPass arrays of joblib whose bytes are not there any more. */
   constructor(arraysToPass: number) {
@@ -79,8 +83,10 @@ export class ScanHooks implements PickleHooks {
     this.names.set(ref, classifyGlobal(ref.module, ref.name));
   }
 
-  call(callable: GlobalRef, { items }: PyTuple): PickleValue | undefined {
+  call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
     const { path, role } = this.names.get(callable)!;
+    const { items } = args;
+    if (mayBeExplained(path)) return this.#functions.call(callable, args);
     if (role === "inert" && MODEL_CLASS.test(path) && items.length > 0)
       this.#note("constructor-call", `runs the constructor of ${quote(path)} with arguments`, callable);
     if ((CONTAINERS.has(path) || SIZED.test(path)) && this.#isLarge(items[0]))
@@ -147,11 +153,19 @@ export class ScanHooks implements PickleHooks {
       this.drafts.push(["malformed-pickle", "makes a NumPy type that hides the Python objects in it"]);
   }
 
-  /** At the end: names that were handed to something that may call them. */
+  /** What a name is by what was done with it, in a pickle that could be followed to its end. */
+  explained(ref: GlobalRef): KnownGlobal {
+    const known = this.names.get(ref)!;
+    return this.#functions.explains(ref) ? { path: known.path, role: "inert" } : known;
+  }
+
+  /** At the end: names that were handed to something that may call them, and functions that were called. */
   checkValues(): void {
     for (const [ref, { path }] of this.names) {
       const [code, what] = JUDGED_BY_ARGUMENTS.get(path) ?? [];
       if (code && ref.pushes > ref.calls) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
+      if (ref.called && isTensorFunction(path))
+        this.#note("function-call", `calls the function ${quote(path)}`, ref);
     }
   }
 

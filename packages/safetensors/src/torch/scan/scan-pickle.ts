@@ -128,7 +128,11 @@ class Findings {
   result(arrays: readonly NestedBytes[]): PickleScan {
     const { value, failure } = this.#outcome;
     this.#hooks.checkValues();
-    for (const [ref, known] of this.#hooks.names) this.#judge(known, ref.at, ref.called);
+    const names = Array.from(this.#hooks.names, ([ref, known]) => {
+      const explained = failure ? known : this.#hooks.explained(ref);
+      return { known: explained, called: ref.called, at: ref.at };
+    });
+    for (const { known, called, at } of names) this.#judge(known, at, called);
     for (const draft of this.#hooks.drafts) this.#drafts.push(draft);
     for (const item of this.#loadedTexts)
       this.#nested.push({ bytes: latin1(item), at: undefined, loaded: true });
@@ -145,10 +149,7 @@ class Findings {
       ended: why,
       wantsMore: failure !== undefined && this.#hooks.array !== undefined,
       drafts: this.#drafts.map((draft) => this.#inOriginal(draft)),
-      globals: [
-        ...Array.from(this.#hooks.names, ([ref, known]) => ({ known, called: ref.called })),
-        ...this.#swept,
-      ],
+      globals: [...names, ...this.#swept],
       nested: [...arrays, ...this.#nested],
       storages: this.#hooks.storages,
     };

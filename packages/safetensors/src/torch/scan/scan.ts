@@ -13,8 +13,12 @@ export interface ScanOptions extends ReadOptions {
 
 /**
  * Looks for everything in a file of a model that could run code when somebody loads it: in PyTorch files of all kinds,
- * pickles, joblib, NumPy, Keras and archives of these. Nothing in the file is run, and its name plays no part. Tensor
- * data is not read. The source stays open.
+ * pickles, joblib, NumPy, Keras and archives of these. Nothing in the file is run, and its name plays no part. The
+ * source stays open.
+ *
+ * Tensor data is not read, but for the first bytes of each storage in a ZIP archive, and more where these could be a
+ * pickle: `torch.load(pickle_file=…)` can be told to load any member. Not seen are pickles that begin within a storage,
+ * which no loader reads, and those in the storages of tar archives and of the format before PyTorch 1.6.
  *
  * A file that cannot be read or understood is no error: its verdict is `incomplete`. Only the signal's reason is thrown.
  */

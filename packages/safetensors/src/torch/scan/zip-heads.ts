@@ -3,7 +3,7 @@ import type { ReadOptions } from "../../source/source.ts";
 import type { ZipArchive, ZipEntry } from "../../zip/archive.ts";
 
 /** Bytes at the start of a member that tell what it is; of a compressed one, enough to unpack as many. */
-const HEAD_BYTES = 16;
+export const MEMBER_HEAD_BYTES = 16;
 const PACKED_HEAD_BYTES = 512;
 
 /** Members nearer to each other than this are read together: a read costs more than these bytes. */
@@ -21,7 +21,7 @@ export async function* memberHeads(
   order.sort((a, b) => offsets[a]! - offsets[b]!);
   const entryAt = (place: number): ZipEntry => zip.find(names[order[place]!]!)!;
   const headLength = ({ method, compressedSize }: ZipEntry): number =>
-    Math.min(compressedSize, method === 0 ? HEAD_BYTES : PACKED_HEAD_BYTES);
+    Math.min(compressedSize, method === 0 ? MEMBER_HEAD_BYTES : PACKED_HEAD_BYTES);
   for (let first = 0; first < order.length; ) {
     const start = offsets[order[first]!]!;
     let next = first;

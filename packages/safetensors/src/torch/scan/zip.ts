@@ -6,22 +6,26 @@ import { inflate, inflateLimit } from "./inflate.ts";
 import { scanKerasConfig } from "./keras.ts";
 import { draftOf, type Part, type Scan, unpacked, windowOf } from "./part.ts";
 import type { StorageUse } from "./pickle-hooks.ts";
+import { PickleStart } from "./pickle-start.ts";
 import { scanPickles } from "./pickles.ts";
 import { salvageZip } from "./salvage.ts";
 import { looksLoadable } from "./scan-pickle.ts";
-import { memberHeads } from "./zip-heads.ts";
+import { MEMBER_HEAD_BYTES, memberHeads } from "./zip-heads.ts";
 
 /** Members that are loaded as pickles by their name. */
 const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\.(?:pkl|pickle|joblib)$/i;
 
 /**
  * Members that hold the data of storages. What a pickle refers to is data, whatever it looks like; and no loader takes
- * it for a pickle unless it is told to (`torch.load(pickle_file=…)`), so only what begins as one is tried.
+ * it for a pickle unless it is told to (`torch.load(pickle_file=…)`), so only what names something, as one, is one.
  */
 const STORAGE_NAME = /(?:^|\/)(?:data|constants|tensors)\/\d+$|\.storage$/;
 
 /** TorchScript's code, and where it came from. */
 const CODE_NAME = /^[^/]+\/code\//;
+
+/** Bytes that are read first of data whose head does not tell that it is no pickle. */
+const FIRST_LOOK = 4096;
 
 /** Members that are kept in memory while they are scanned, and whose checksum is compared. */
 const SMALL_MEMBER = 1 << 20;
@@ -81,15 +85,16 @@ class Member {
 }
 
 async function scanMember(scan: Scan, part: Part, member: Member): Promise<void> {
-  const { entry, head, isPickle, isStorage, isCode } = member;
+  const { entry, isPickle, isStorage, isCode } = member;
   const isOpaque = (isCode || isStorage) && !isPickle;
-  if (isOpaque && !looksLoadable(await unpackedHead(entry, head))) return;
+  const head = isOpaque ? await unpackedHead(member) : undefined;
+  if (head && !looksLoadable(head) && !(await namesSomething(scan, part, member, head))) return;
   const inner = await memberPart(scan, part, member);
   if (inner === undefined) return;
   if (isPickle) {
     const { storages } = await scanPickles(scan, inner, "loaded");
     if (member.isMain) checkStorages(scan, inner, member, storages);
-  } else if (isStorage && head[0] === 0x80) {
+  } else if (isStorage && head?.[0] !== 0x50) {
     await scanPickles(scan, inner, "data");
   } else if (entry.name === "config.json") {
     await scanKerasConfig(scan, inner);
@@ -99,8 +104,26 @@ async function scanMember(scan: Scan, part: Part, member: Member): Promise<void>
 }
 
 /** The first bytes of a member, unpacked. */
-async function unpackedHead({ method }: ZipEntry, head: Uint8Array): Promise<Uint8Array> {
-  return method === 0 ? head : (await inflate(head, "deflate-raw", 16)).bytes;
+async function unpackedHead({ entry, head }: Member): Promise<Uint8Array> {
+  return entry.method === 0 ? head : (await inflate(head, "deflate-raw", MEMBER_HEAD_BYTES)).bytes;
+}
+
+/** Whether data names something when it is read as a pickle. Little of what is none is read. */
+async function namesSomething(scan: Scan, part: Part, member: Member, head: Uint8Array): Promise<boolean> {
+  const { name, method, compressedSize: size } = member.entry;
+  // The size of what is compressed may be a lie; it is unpacked as a whole if its head does not tell.
+  const start = new PickleStart(method === 0 ? size : Number.POSITIVE_INFINITY);
+  let found = start.read(head, 0);
+  if (typeof found === "number" && method !== 0) return true;
+  const window = windowOf(part, name, member.offset, size);
+  for (let length = FIRST_LOOK; typeof found === "number"; length *= 4) {
+    const wanted = Math.min(length, size - found);
+    if (!scan.spend(window, wanted)) return false;
+    found = start.read(await scan.read(window, found, wanted), found);
+  }
+  if (found === "misframed")
+    scan.add(window, "malformed-pickle", "can be read as a pickle whose opcodes do not fit their frames");
+  return found === "names";
 }
 
 /** A member as a part; nothing, with a finding, if it cannot be had. */

@@ -31,6 +31,9 @@ const zipWithoutCrc = (...members: Member[]): Uint8Array => {
   return bytes;
 };
 const storage = new Uint8Array(48);
+const LONG_LINE = utf8(`V${"x".repeat(20_000)}\n`);
+const withStorage = (data: Uint8Array): Uint8Array =>
+  torchFile({ "data.pkl": GOOD, "data/0": storage, "data/1": data });
 
 const ARCHIVES: readonly Row[] = [
   ["an honest file", HONEST, "clean"],
@@ -44,7 +47,50 @@ const ARCHIVES: readonly Row[] = [
     torchFile({ "data.pkl": GOOD, "data/0": storage, extra: EVIL_TEXT }),
     "dangerous",
   ],
-  ["a pickle as a storage", torchFile({ "data.pkl": GOOD, "data/0": storage, "data/1": EVIL }), "dangerous"],
+  ["a pickle as a storage", withStorage(EVIL), "dangerous", "forbidden-global"],
+  ["a pickle of protocol 0 as a storage", withStorage(EVIL_TEXT), "dangerous", "forbidden-global"],
+  [
+    "a pickle without a protocol as a storage",
+    withStorage(EVIL.subarray(2)),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
+    "a pickle as a storage that begins with 300 kB of something else",
+    withStorage(concat([assemble("BINBYTES", uint(4, 300_000), noise(300_000)), LONG_LINE, EVIL_TEXT])),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
+    "a pickle of a name that nobody knows as a storage",
+    withStorage(utf8("(icompany\nThing\n.")),
+    "incomplete",
+    "unknown-global",
+  ],
+  [
+    "a pickle as a storage that Python's reader in C reads in another way",
+    withStorage(concat([assemble("FRAME", uint(8, 3)), utf8("c--os\nsystem\n(S'id'\ntR.")])),
+    "incomplete",
+    "malformed-pickle",
+  ],
+  [
+    "a compressed pickle of protocol 0 as a storage",
+    zipWithoutCrc(
+      deflated("m/data.pkl", GOOD),
+      deflated("m/data/0", storage),
+      deflated("m/data/1", concat([utf8("]".repeat(50)), EVIL_TEXT])),
+    ),
+    "dangerous",
+    "forbidden-global",
+  ],
+  ...Object.entries({
+    "text that begins as a pickle does": utf8("cat food\nand more\n"),
+    "a pickle without names": push({ a: [1, "os", "system"] }),
+    "packed numbers that are opcodes": new Uint8Array(100_000).fill(0x88),
+    "ones in bfloat16": Uint8Array.from({ length: 400 }, (_, index) => (index % 2 ? 0x3f : 0x80)),
+    "the byte of FRAME": uint(8, 149),
+    "the start of a line without an end": utf8("I1234567"),
+  }).map(([what, data]): Row => [`a storage: ${what}`, withStorage(data), "clean"]),
   [
     "a storage that begins as a pickle",
     torchFile({ "data.pkl": GOOD, "data/0": storage, "data/1": concat([Uint8Array.of(0x80, 2), noise(46)]) }),
@@ -514,6 +560,17 @@ test("a file of 10 GB costs little", async () => {
   assert.equal(report.verdict, "clean");
   assert.ok(report.traffic.bytes < 1e6, `${report.traffic.bytes} bytes`);
   assert.ok(report.traffic.requests < 3 * count, `${report.traffic.requests} requests`);
+});
+
+test("storages of random bytes are told by their heads, and by some kB of a few", async () => {
+  const count = 100;
+  const storages = Array.from({ length: count }, (_, index) => [`data/${index}`, noise(34_000, index + 1)]);
+  const file = torchFile({ "data.pkl": assemble("NONE", "STOP"), ...Object.fromEntries(storages) });
+  const { verdict, traffic } = await scanned(file);
+  assert.equal(verdict, "clean");
+  // Each has a header, which is read as well.
+  assert.ok(traffic.requests < 2.1 * count + 5, `${traffic.requests} requests`);
+  assert.ok(traffic.bytes < 200_000, `${traffic.bytes} bytes`);
 });
 
 function call1(key: number, length: number): Uint8Array {

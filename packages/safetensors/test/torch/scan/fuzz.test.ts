@@ -8,7 +8,7 @@ import { assemble, name } from "../pickle/assembler.ts";
 import { scanned } from "./scanned.ts";
 
 const byte = fc.oneof(fc.nat(255), fc.constantFrom(...OPCODE_NAMES.keys()));
-const OPTIONS = { seed: 42, numRuns: 60 };
+const OPTIONS = { seed: 42, numRuns: 40 };
 
 function changed(whole: Uint8Array, changes: readonly (readonly [at: number, value: number])[]): Uint8Array {
   const bytes = new Uint8Array(whole);
@@ -79,7 +79,7 @@ test("a forbidden name is found wherever opcodes reach it", async () => {
         assert.equal((await scanned(bytes)).verdict, "dangerous");
       },
     ),
-    { seed: 42, numRuns: 400 },
+    { seed: 42, numRuns: 250 },
   );
 });
 
@@ -90,6 +90,6 @@ test("random bytes are never clean", async () => {
       const report = await scanned(Uint8Array.from([0x80, 2, ...values, 0xff]));
       assert.notEqual(report.verdict, "clean");
     }),
-    { seed: 42, numRuns: 400 },
+    { seed: 42, numRuns: 250 },
   );
 });

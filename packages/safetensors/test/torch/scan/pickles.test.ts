@@ -386,11 +386,11 @@ test("the place in the file is that of the opcode", async () => {
 });
 
 test("a flood of findings hides nothing and keeps the report small", async () => {
-  const flood = Array.from({ length: 20_000 }, (_, index) => assemble(global(`company.X${index}`), "POP"));
+  const flood = Array.from({ length: 11_000 }, (_, index) => assemble(global(`company.X${index}`), "POP"));
   const report = await scanned(pickle(...flood, global("os.system")));
   assert.equal(report.verdict, "dangerous");
   assert.equal(report.findings.length, 1000);
-  assert.equal(report.findingCount, 20_001);
+  assert.equal(report.findingCount, 11_001);
   assert.ok(report.findings.some(({ code }) => code === "forbidden-global"));
   assert.ok(report.globals.length <= 10_000);
 });
@@ -407,9 +407,7 @@ test("tensors in a plain pickle are not accounted for, those in an archive are",
 });
 
 test("a flood of nested pickles ends", async () => {
-  const report = await scanned(
-    pickle(repeat(100_000, bytesOf(torchPickle(assemble("NONE"))), "POP"), "NONE"),
-  );
+  const report = await scanned(pickle(repeat(70_000, bytesOf(torchPickle(assemble("NONE"))), "POP"), "NONE"));
   assert.equal(report.verdict, "incomplete");
   assert.deepEqual([...new Set(report.findings.map(({ code }) => code))], ["limit"]);
 });

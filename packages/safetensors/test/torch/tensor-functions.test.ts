@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { classifyGlobal } from "../../src/torch/globals.ts";
+import { assemble, uint } from "./pickle/assembler.ts";
+import { scanned } from "./scan/scanned.ts";
+import { call, global, openPickle, pickleFile, push, tensor, tuple } from "./torch-file.ts";
+
+const OWNER = "torch._C._VariableFunctionsClass";
+const relu = call("__builtin__.getattr", global(OWNER), "relu");
+const beside = (value: Uint8Array): Uint8Array => push({ weight: tensor(), value });
+
+const HONEST: Readonly<Record<string, Uint8Array>> = {
+  "torch.relu": relu,
+  "torch.relu, as Python 3 names getattr": call("builtins.getattr", global(OWNER), "relu"),
+  "torch.relu of an old version": call("__builtin__.getattr", global("torch._C._VariableFunctions"), "relu"),
+  "two of them, by the memo": assemble(
+    "MARK",
+    assemble(global("__builtin__.getattr"), "BINPUT", 0, global(OWNER), "BINPUT", 1),
+    assemble(push("relu"), "TUPLE2", "REDUCE"),
+    assemble("BINGET", 0, "BINGET", 1, push("sigmoid"), "TUPLE2", "REDUCE", "TUPLE"),
+  ),
+  "functools.partial of one": call("functools.partial", relu),
+  "functions that are names": tuple(
+    global("torch.nn.functional.gelu"),
+    global("torch._C._nn.gelu"),
+    global("torch.functional.einsum"),
+  ),
+};
+
+for (const [what, value] of Object.entries(HONEST)) {
+  test(`${what} is a value that nothing is done with`, async () => {
+    const { verdict, findings, globals } = await scanned(pickleFile(beside(value)));
+    assert.equal(verdict, "clean", JSON.stringify(findings));
+    assert.ok(globals.every(({ role }) => role === "inert" || role === "interpreted"));
+    const checkpoint = await openPickle(beside(value));
+    assert.deepEqual([...checkpoint.keys()], ["weight"]);
+    assert.ok(checkpoint.report.globals.every(({ role }) => role === "inert" || role === "interpreted"));
+  });
+}
+
+const getattr = global("builtins.getattr");
+const HOSTILE: Readonly<Record<string, Uint8Array>> = {
+  "another object": call("builtins.getattr", global("torch.serialization"), "relu"),
+  "a class like it": call("builtins.getattr", global("torch._C._VariableFunctionsClassX"), "relu"),
+  "a class below it": call("builtins.getattr", global("torch._C._VariableFunctionsClass.x"), "relu"),
+  "an object in place of it": call("builtins.getattr", relu, "relu"),
+  ...Object.fromEntries(
+    "load save from_file from_numpy __init__ __class__ relu.__self__ __self__ as_tensor zeros Relu"
+      .split(" ")
+      .concat("", " relu")
+      .map((text) => [
+        `the attribute ${JSON.stringify(text)}`,
+        call("builtins.getattr", global(OWNER), text),
+      ]),
+  ),
+  "an attribute that is no text": call("builtins.getattr", global(OWNER), null),
+  "a third argument": call("builtins.getattr", global(OWNER), "relu", global("collections.OrderedDict")),
+  "one argument": call("builtins.getattr", global(OWNER)),
+  "getattr that is handed on": tuple(relu, getattr),
+  "getattr that is handed on by the memo": assemble(
+    "MARK",
+    assemble(getattr, "BINPUT", 0, global(OWNER), push("relu"), "TUPLE2", "REDUCE"),
+    assemble("BINGET", 0, "TUPLE"),
+  ),
+  "getattr that is not called": getattr,
+  "a call of what it gives": assemble(relu, tuple(1), "REDUCE"),
+  "an object of what it gives": assemble(relu, tuple(1), "NEWOBJ"),
+  "a state of what it gives": assemble(relu, push({ a: 1 }), "BUILD"),
+  "an object of getattr": assemble(getattr, tuple(global(OWNER), "relu"), "NEWOBJ"),
+  "another name beside it": tuple(relu, global("builtins.setattr")),
+};
+
+for (const [what, value] of Object.entries(HOSTILE)) {
+  test(`getattr with ${what} stays dangerous, and is refused`, async () => {
+    const { verdict, findings } = await scanned(pickleFile(beside(value)));
+    assert.equal(verdict, "dangerous", JSON.stringify(findings));
+    await assert.rejects(
+      openPickle(beside(value)),
+      (error: Error & { code?: string }) =>
+        error.code === "FORBIDDEN_GLOBAL" || error.code === "INVALID_PICKLE",
+    );
+  });
+}
+
+test("a pickle that cannot be followed to its end explains nothing", async () => {
+  const value = assemble("MARK", relu, "BINPUT", 0, "EXT1", uint(1, 1));
+  const { findings } = await scanned(pickleFile(value));
+  assert.ok(
+    findings.some(({ code, global }) => code === "forbidden-global" && global === "builtins.getattr"),
+  );
+});
+
+test("a function of tensors is named, and not called", async () => {
+  const value = call("torch.nn.functional.relu", 1);
+  const { verdict, findings } = await scanned(pickleFile(value));
+  assert.equal(verdict, "incomplete");
+  assert.ok(findings.some(({ code }) => code === "function-call"));
+});
+
+test("functions that make tensors of any size, or do more, are none of them", () => {
+  for (const path of "zeros full arange from_file load compile set_num_threads manual_seed".split(" "))
+    assert.notEqual(classifyGlobal("torch", path).role, "inert", path);
+});
