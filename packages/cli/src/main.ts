@@ -10,32 +10,68 @@ Examples:
   safetensors inspect model.safetensors
   safetensors check downloads/*
   safetensors scan downloads/
-  safetensors convert pytorch_model.bin
   safetensors show model.safetensors 'wte.weight[0, :10]'
+  safetensors convert pytorch_model.bin
+  safetensors split model.safetensors model/ --max-size 2GB
+  safetensors edit model.safetensors --set license=apache-2.0
 
 Exit codes: 0 done or valid, 1 invalid or dangerous input, 2 it could not be done, or wrong usage.
 Run \`safetensors <command> --help\` for the options, examples and exit codes of a command.`;
 
-/** The commands, in the order of the help. */
-const COMMANDS: ReadonlyMap<string, () => Promise<(program: Command) => void>> = new Map([
-  ["inspect", async () => (await import("./commands/inspect.ts")).addInspect],
-  ["check", async () => (await import("./commands/check.ts")).addCheck],
-  ["scan", async () => (await import("./commands/scan.ts")).addScan],
-  ["convert", async () => (await import("./commands/convert.ts")).addConvert],
-  ["show", async () => (await import("./commands/show.ts")).addShow],
-  ["stats", async () => (await import("./commands/stats.ts")).addStats],
-]);
+/** The commands by what they are for, in the order of the help. */
+const COMMANDS: ReadonlyMap<string, ReadonlyMap<string, () => Promise<(program: Command) => void>>> = new Map(
+  [
+    [
+      "Look:",
+      new Map([
+        ["inspect", async () => (await import("./commands/inspect.ts")).addInspect],
+        ["show", async () => (await import("./commands/show.ts")).addShow],
+        ["stats", async () => (await import("./commands/stats.ts")).addStats],
+        ["diff", async () => (await import("./commands/diff.ts")).addDiff],
+      ]),
+    ],
+    [
+      "Check:",
+      new Map([
+        ["check", async () => (await import("./commands/check.ts")).addCheck],
+        ["scan", async () => (await import("./commands/scan.ts")).addScan],
+        ["hash", async () => (await import("./commands/hash.ts")).addHash],
+        ["repair", async () => (await import("./commands/repair.ts")).addRepair],
+      ]),
+    ],
+    [
+      "Write:",
+      new Map([
+        ["convert", async () => (await import("./commands/convert.ts")).addConvert],
+        ["split", async () => (await import("./commands/split.ts")).addSplit],
+        ["merge", async () => (await import("./commands/merge.ts")).addMerge],
+        ["extract", async () => (await import("./commands/extract.ts")).addExtract],
+        ["rename", async () => (await import("./commands/rename.ts")).addRename],
+        ["edit", async () => (await import("./commands/edit.ts")).addEdit],
+        ["cast", async () => (await import("./commands/cast.ts")).addCast],
+        ["transform", async () => (await import("./commands/transform.ts")).addTransform],
+        ["consolidate", async () => (await import("./commands/consolidate.ts")).addConsolidate],
+      ]),
+    ],
+  ],
+);
 
 /** Only the command that is named is loaded, so that it starts sooner. */
 async function addCommands(program: Command, named: string | undefined): Promise<void> {
-  const command = COMMANDS.get(named ?? "");
-  for (const load of command ? [command] : COMMANDS.values()) (await load())(program);
+  for (const commands of COMMANDS.values()) {
+    const command = commands.get(named ?? "");
+    if (command) return (await command())(program);
+  }
+  for (const [title, commands] of COMMANDS) {
+    program.commandsGroup(title);
+    for (const load of commands.values()) (await load())(program);
+  }
 }
 
 function createProgram(): Command {
   return new Command("safetensors")
     .description(
-      "Look into model weights, check them, and convert PyTorch files. No code found in a file is ever run.",
+      "Look into model weights, check, convert and reshape them. No code found in a file is ever run.",
     )
     .version(ownVersion(), "-v, --version", "print the version")
     .helpOption("-h, --help", "print this help")

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { SafetensorsError } from "safetensors.js";
 import { type SaveCheckpointOptions, type SavedCheckpoint, saveCheckpoint } from "safetensors.js/node";
@@ -21,6 +22,7 @@ const SPEED_FROM = 10_000_000;
 export interface WritingOptions {
   readonly replace?: true;
   readonly verify?: true;
+  readonly resume?: true;
   readonly dryRun?: true;
   readonly json?: true;
   readonly quiet?: true;
@@ -49,6 +51,7 @@ export function addWritingOptions(command: Command): Command {
   return command
     .option("--replace", "write over the input itself, or remove it, if that is where the output is")
     .option("--verify", "read the new files again, and compare, before they take their places")
+    .option("--resume", "keep complete files when it is stopped or killed, and take those of such a run")
     .option("--dry-run", "say what would be written, and write nothing")
     .option("--json", "print the result as JSON")
     .option("--quiet", "print nothing but errors");
@@ -96,6 +99,7 @@ export async function runWriting(
           ...layout,
           verify: options.verify,
           dryRun: options.dryRun,
+          resume: options.resume ? await identityOf(inputs) : undefined,
           keep: options.replace ? [] : inputs,
           signal,
           onProgress: progress.update,
@@ -122,12 +126,35 @@ export async function runWriting(
   });
 }
 
+/** What a run has in common with one that was stopped: what it was told to do, and with which files. */
+async function identityOf(inputs: readonly string[]): Promise<string> {
+  if (inputs.length === 0) {
+    throw new SafetensorsError(
+      "UNSUPPORTED",
+      "only what is read from files can be resumed, not from an address",
+    );
+  }
+  const files = await Promise.all(
+    inputs.map(async (path) => {
+      const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
+      return [path, dev, ino, size, mtimeNs].map(String);
+    }),
+  );
+  return JSON.stringify([process.argv.slice(2), files]);
+}
+
 function adviceOn(error: unknown): string | undefined {
   const isInput = error instanceof SafetensorsError && /is the input itself/.test(error.message);
   return isInput ? "To write over the input, add --replace." : undefined;
 }
 
-function savedJson({ files, index, aliases, removed }: SavedCheckpoint): Readonly<Record<string, unknown>> {
+function savedJson({
+  files,
+  index,
+  aliases,
+  removed,
+  reused,
+}: SavedCheckpoint): Readonly<Record<string, unknown>> {
   return {
     files: files.map(({ path, byteLength, tensors, dataLength }) => {
       return { output: path, outputBytes: byteLength, tensors, bytes: dataLength };
@@ -135,6 +162,7 @@ function savedJson({ files, index, aliases, removed }: SavedCheckpoint): Readonl
     ...(index !== undefined && { index }),
     aliases: Object.fromEntries(aliases),
     removed,
+    reused,
   };
 }
 
@@ -144,7 +172,7 @@ function* reportLines(
   facts: readonly Fact[],
   seconds: number | undefined,
 ): Iterable<string> {
-  const { files, index, aliases, removed } = saved;
+  const { files, index, aliases, removed, reused } = saved;
   const size = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const tensors = files.reduce((sum, file) => sum + file.tensors, 0);
   const time = seconds === undefined ? "" : ` in ${formatSeconds(seconds)}`;
@@ -162,6 +190,7 @@ function* reportLines(
       ([name, kept]) => `${nameText(name)} is ${nameText(kept)}, stored once`,
     ),
     ...listed(seconds === undefined ? "to remove" : "removed", removed, LISTED, (path) => nameText(path)),
+    ...listed("complete already", reused, LISTED, (path) => nameText(path)),
     ...facts,
   ];
   yield* table([{ style: outColors.dim }, {}], rows);

@@ -35,6 +35,7 @@ test("split, merge and extract give the same tensors back", async (t) => {
     files: [{ output: merged, outputBytes: readFileSync(path).length, tensors: 5, bytes: 50 }],
     aliases: {},
     removed: [],
+    reused: [],
     dryRun: false,
   });
   assert.deepEqual(readFileSync(merged), readFileSync(path));

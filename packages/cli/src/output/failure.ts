@@ -88,6 +88,8 @@ export function adviceFor(error: SafetensorsError): string | undefined {
     case "INVALID_INDEX":
     case "INDEX_MISMATCH":
       return "Index and files do not belong together: get the whole checkpoint again.";
+    case "DIGEST_MISMATCH":
+      return "The data is not what the manifest was made of: get it again, or make a new manifest.";
     case "UNSAFE_FILE_NAME":
       return "Do not use this checkpoint: such an index reaches for files outside its folder.";
     case "FORBIDDEN_GLOBAL":

@@ -1,11 +1,13 @@
+import { PieceTaker } from "../checkpoint/piece-taker.ts";
+import { sameBytes } from "../checkpoint/same-bytes.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { DTYPES } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { piecesOf, type TensorView } from "../view/tiling.ts";
 import { commonKind, complexOf, integersOf, numbersOf } from "./numbers.ts";
-import { sameBytes } from "./same-bytes.ts";
-import { PieceTaker } from "./take.ts";
+
+
 import { Tally, type ValueDifferences } from "./tally.ts";
 
 /** Bytes of each side read at once. From a source far away fewer, larger reads are worth their memory. */

@@ -4,6 +4,7 @@ import { TensorHandle } from "../checkpoint/tensor.ts";
 import { elementCount } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import { checkedByteLength, encodeHeader, sortTensors } from "../format/encode.ts";
+import { withoutDigests } from "../manifest/index.ts";
 import { groupAliases, type NamedTensor } from "../save/aliases.ts";
 import { chunksOfInput, type SaveInput, type SaveInputs, type TensorStream } from "../save/save.ts";
 import { shardName, splitGreedily } from "../save/split.ts";
@@ -26,7 +27,7 @@ export interface LayoutOptions {
    * order of the input does not matter. `given`: in that of the input, as huggingface_hub does.
    */
   readonly order?: "canonical" | "given" | undefined;
-  /** For every file. Of a checkpoint its own, unless given. */
+  /** For every file. Of a checkpoint its own, unless given. Digests in it are left out: they are of what was before. */
   readonly metadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>> | undefined;
   /** Begin of the names of the files in a folder; "model" unless said otherwise. */
   readonly stem?: string | undefined;
@@ -57,7 +58,7 @@ export function layOutCheckpoint(
 ): CheckpointLayout {
   const folder = isFilePath(output) ? dirname(output) : output;
   const stem = isFilePath(output) ? basename(output, ".safetensors") : (options.stem ?? "model");
-  const metadata = metadataOf(tensors, options);
+  const metadata = withoutDigests(metadataOf(tensors, options));
   const given = entriesOf(tensors);
   const canonical = sortTensors(given);
   const entries = options.order === "given" ? given : canonical;
@@ -68,7 +69,8 @@ export function layOutCheckpoint(
   const files = groups.map((names, position) => {
     const members = new Map(names.map((name) => [name, streamOf(name, stored.get(name)!)]));
     const ties = [...aliases].filter(([, kept]) => members.has(kept));
-    const own = new Map([...metadata, ...ties]);
+    const all = new Map([...metadata, ...ties]);
+    const own = all.size > 0 ? all : undefined;
     const { bytes, dataLength } = encodeHeader(members, { metadata: own });
     const path = join(folder, shardName(stem, "safetensors", position + 1, groups.length));
     return { path, tensors: members, metadata: own, dataLength, byteLength: bytes.length + dataLength };

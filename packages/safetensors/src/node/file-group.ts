@@ -1,20 +1,28 @@
-import { realpath, rm } from "node:fs/promises";
+import { lstatSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Sink } from "../save/sink.ts";
-import { type FileSink, fileSink } from "./file-sink.ts";
+import { type FileSink, fileSink, flushFolder, followLinks } from "./file-sink.ts";
+import { ioError } from "./io-error.ts";
 
 /** How long blocking writes may keep other events waiting, such as the signal that is to stop them. */
 const BUSY_MILLISECONDS = 50;
 
-interface Member {
+/** A file that is complete, but still has its temporary name. */
+export interface PreparedFile {
   readonly path: string;
-  readonly sink: FileSink;
-  readonly isNew: boolean;
+  readonly temporary: string;
+}
+
+interface Member extends PreparedFile {
+  /** Undefined for a file that was complete when it was added. */
+  readonly sink: FileSink | undefined;
 }
 
 /**
  * Files that belong together: all are written under temporary names, and only when the last one is complete do they
- * take their places, in the order in which they were added. Until then, what was there before stays as it was.
+ * take their places. Until then, what was there before stays as it was.
  */
 export class FileGroup {
   readonly #members: Member[] = [];
@@ -22,9 +30,8 @@ export class FileGroup {
 
   /** Begins a file. Its own `commit` brings all of it to the disk; that of the group gives it its name. */
   async add(path: string): Promise<Sink & Pick<FileSink, "temporary">> {
-    const isNew = (await realpath(path).catch(() => undefined)) === undefined;
     const sink = await fileSink(path);
-    this.#members.push({ path, sink, isNew });
+    this.#members.push({ path, temporary: sink.temporary, sink });
     return {
       temporary: sink.temporary,
       write: (bytes) => {
@@ -36,28 +43,45 @@ export class FileGroup {
     };
   }
 
-  /** Puts all files in their places. If one cannot be, those that are in place are removed unless they replaced one. */
+  /** Adds a file that is complete already. */
+  adopt(file: PreparedFile): void {
+    this.#members.push({ ...file, sink: undefined });
+  }
+
+  /** Brings all files to the disk, where they still have their temporary names. */
+  prepare(): readonly PreparedFile[] {
+    for (const { sink } of this.#members) sink?.prepare();
+    return this.#members;
+  }
+
+  /**
+   * Puts all files in their places, in the order in which they were added. If one cannot be, those that are in place are
+   * removed unless they replaced one.
+   */
   async commit(): Promise<void> {
-    let done = 0;
+    const added: string[] = [];
     try {
-      for (const { sink } of this.#members) {
-        await sink.commit();
-        done++;
+      for (const { path, temporary } of this.prepare()) {
+        const target = await followLinks(path);
+        const isNew = !lstatSync(target, { throwIfNoEntry: false });
+        await rename(temporary, target).catch((cause: unknown) => {
+          throw ioError(target, "write", cause);
+        });
+        if (isNew) added.push(target);
+        flushFolder(dirname(target));
       }
     } catch (error) {
-      for (const { path, isNew } of this.#members.slice(0, done)) {
-        if (isNew)
-          await realpath(path)
-            .then(rm)
-            .catch(() => {});
-      }
+      for (const target of added) await rm(target).catch(() => {});
       throw error;
     }
   }
 
   /** Gives up all files that are not in their places. */
   async abort(): Promise<void> {
-    for (const { sink } of this.#members) await sink.abort();
+    for (const { sink, temporary } of this.#members) {
+      await sink?.abort();
+      await rm(temporary, { force: true }).catch(() => {});
+    }
   }
 
   #giveWay(): void | Promise<void> {

@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { closeSync, fchmodSync, fsyncSync, openSync, statSync, writeSync } from "node:fs";
 import { readlink, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { SafetensorsError } from "../errors.ts";
 import type { Sink } from "../save/sink.ts";
 import { ioError } from "./io-error.ts";
+import { removeLitter, temporaryFor } from "./litter.ts";
 
 /** Links followed from one to the next: as many as Linux follows. */
 const MOST_LINKS = 40;
@@ -23,12 +23,20 @@ export interface FileSink extends Sink {
 /**
  * A file that appears whole or not at all: written beside its target under a name of its own, flushed to the disk, then
  * renamed over the target. Links are followed. The mode is that of the file it replaces, else what the umask gives.
+ * Temporary files for the same target whose process was killed are removed first.
  *
  * Writes block: one writer with pieces of 1 to 4 MiB is the fastest way to write a file from Node.
  */
 export async function fileSink(path: string): Promise<FileSink> {
   const target = await followLinks(path);
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
+  await removeLitter(dirname(target), (name) => name === basename(target));
+  return createSink(target);
+}
+
+/** `fileSink` without the look for litter. */
+export async function createSink(path: string): Promise<FileSink> {
+  const target = await followLinks(path);
+  const temporary = temporaryFor(target);
   let fd: number;
   try {
     // A device or pipe would be replaced by a file, not written to.
@@ -91,7 +99,7 @@ export async function fileSink(path: string): Promise<FileSink> {
 }
 
 /** The file that a path leads to, which need not exist yet, even where links point at it. */
-async function followLinks(path: string): Promise<string> {
+export async function followLinks(path: string): Promise<string> {
   let target = path;
   for (let links = 0; links < MOST_LINKS; links++) {
     // Before "..", links to folders must be resolved as the system does, not as text.
@@ -106,8 +114,8 @@ async function followLinks(path: string): Promise<string> {
   });
 }
 
-/** Makes the rename itself last through a power cut. Not every system can open a folder for that; then it is left. */
-function flushFolder(folder: string): void {
+/** Makes new names in a folder last through a power cut. Not every system can open a folder for that; then it is left. */
+export function flushFolder(folder: string): void {
   let fd: number | undefined;
   try {
     fd = openSync(folder, "r");

@@ -37,6 +37,8 @@ export interface SavedCheckpoint {
   readonly aliases: ReadonlyMap<string, string>;
   /** Paths of files of the checkpoint that was there before, which are gone. */
   readonly removed: readonly string[];
+  /** Paths of files that an interrupted run had written already. */
+  readonly reused: readonly string[];
 }
 
 /**
@@ -60,7 +62,9 @@ export async function saveCheckpoint(
   const removed = isFilePath(output) ? [] : await filesBefore(layout, options.stem ?? "model");
   const targets = [...files.map(({ path }) => path), ...(index ? [index.path] : [])];
   await checkTargets(options.keep ?? [], [...targets, ...removed]);
-  if (!options.dryRun) await writeOutputs(folder, files, index, { ...options, retire: removed });
+  const { reused } = options.dryRun
+    ? { reused: [] }
+    : await writeOutputs(folder, files, index, { ...options, retire: removed });
   return {
     files: files.map(({ path, byteLength, tensors: { size }, dataLength }) => {
       return { path, byteLength, tensors: size, dataLength };
@@ -68,6 +72,7 @@ export async function saveCheckpoint(
     ...(index && { index: index.path }),
     aliases,
     removed,
+    reused,
   };
 }
 

@@ -1,3 +1,4 @@
+import { PieceTaker } from "../checkpoint/piece-taker.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { type CastOptions, type FloatDtype, floatCaster, isFloatDtype } from "../dtype/cast.ts";
 import { DTYPES, elementCount } from "../dtype/dtype.ts";
@@ -24,34 +25,25 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
     readOptions?: ReadOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const cast = floatCaster(from as FloatDtype, to, options, name);
-    for await (const piece of wholeGroups(tensor, to, buffer, readOptions)) yield cast(piece);
+    const size = pieceBytes(from, to, buffer.length);
+    // A tensor of a few bytes may be larger before the cast than the buffer for what it becomes.
+    const memory = size <= buffer.length ? buffer.subarray(0, size) : new Uint8Array(size);
+    const taker = new PieceTaker(tensor, memory, readOptions);
+    try {
+      for (let done = 0; done < tensor.byteLength; done += size) {
+        yield cast(await taker.take(Math.min(size, tensor.byteLength - done)));
+      }
+    } finally {
+      await taker.close();
+    }
   }
   return { dtype: to, shape, chunks };
 }
 
-/** The bytes of a tensor in pieces that are whole bytes in the other dtype as well, where they fit the buffer too. */
-async function* wholeGroups(
-  tensor: TensorHandle,
-  to: FloatDtype,
-  buffer: Uint8Array,
-  options?: ReadOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const [fromBits, toBits] = [DTYPES[tensor.dtype].bits, DTYPES[to].bits];
-  const group = Math.max(...[fromBits, toBits].map((bits) => (bits === 6 ? 4 : bits === 4 ? 2 : 1)));
-  const groupBytes = (group * fromBits) / 8;
-  const groups = Math.floor((buffer.length * 8) / Math.max(fromBits, toBits) / group);
-  if (groups === 0) throw new SafetensorsError("OUT_OF_RANGE", "the buffer for the pieces has no room");
-  // A tensor that is gathered may come in pieces that end amidst a group.
-  let rest = new Uint8Array(0);
-  for await (const piece of tensor.chunks(buffer.subarray(0, groups * groupBytes), options)) {
-    let bytes = piece;
-    if (rest.length > 0) {
-      bytes = new Uint8Array(rest.length + piece.length);
-      bytes.set(rest);
-      bytes.set(piece, rest.length);
-    }
-    const whole = bytes.length - (bytes.length % groupBytes);
-    rest = new Uint8Array(bytes.subarray(whole));
-    if (whole > 0) yield bytes.subarray(0, whole);
-  }
+/** Bytes of pieces that are whole bytes in the other dtype as well, and fit `room` there too, if one group does. */
+function pieceBytes(from: keyof typeof DTYPES, to: FloatDtype, room: number): number {
+  const bits = [DTYPES[from].bits, DTYPES[to].bits];
+  const group = Math.max(...bits.map((bits) => (bits === 6 ? 4 : bits === 4 ? 2 : 1)));
+  const groups = Math.max(1, Math.floor((room * 8) / Math.max(...bits) / group));
+  return (groups * group * DTYPES[from].bits) / 8;
 }

@@ -48,7 +48,7 @@ describe("fileSink", () => {
     await sink.write(Uint8Array.of(3));
     assert.ok(!existsSync(path("out")));
     assert.equal(listed().length, 1);
-    assert.match(listed()[0]!, /^\.out\.[0-9a-f]{12}\.tmp$/);
+    assert.match(listed()[0]!, /^\.out\.\d+-\d+-[0-9a-f]{8}-[0-9a-f]{12}\.tmp$/);
     await sink.commit();
     assert.deepEqual(listed(), ["out"]);
     assert.deepEqual([...readFileSync(path("out"))], [1, 2, 3]);

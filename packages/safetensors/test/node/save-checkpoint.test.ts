@@ -145,11 +145,10 @@ test("a checkpoint is copied with its metadata, onto itself too", async () => {
   const whole = readFileSync(path);
   {
     await using checkpoint = await openPath(path);
-    const most = Math.ceil(whole.length / 3);
-    const refused = saveCheckpoint(folder, checkpoint, { maxShardSize: most, keep: [path] });
+    const refused = saveCheckpoint(folder, checkpoint, { maxShardSize: 100, keep: [path] });
     await assert.rejects(refused, raises("IO", /is the input itself/));
     assert.deepEqual(readdirSync(folder), ["model.safetensors"]);
-    await saveCheckpoint(folder, checkpoint, { maxShardSize: most, verify: true });
+    await saveCheckpoint(folder, checkpoint, { maxShardSize: 100, verify: true });
   }
   assert.ok(!readdirSync(folder).includes("model.safetensors"));
   {

@@ -1,8 +1,11 @@
-import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadOptions } from "../source/source.ts";
+import type { TensorHandle } from "./tensor.ts";
 
-/** The packed bytes of a tensor in order, in pieces of the size that the taker asks for. */
+/**
+ * The packed bytes of a tensor in order, in pieces of the sizes that the taker asks for. Whoever took them closes it in the
+ * end.
+ */
 export class PieceTaker {
   readonly #tensor: TensorHandle;
   readonly #pieces: AsyncGenerator<Uint8Array, void, undefined>;
@@ -18,7 +21,7 @@ export class PieceTaker {
     this.#capacity = buffer.length;
   }
 
-  /** The next `size` bytes, valid until the next call. */
+  /** The next `size` bytes, valid until the next call. `SHORT_READ` if the tensor has no more. */
   async take(size: number): Promise<Uint8Array> {
     if (this.#rest.length === 0) await this.#advance();
     if (this.#rest.length >= size) return this.#cut(size);
@@ -34,7 +37,7 @@ export class PieceTaker {
     return this.#joined.subarray(0, size);
   }
 
-  /** Gives the tensor up. */
+  /** Lets go of the tensor. */
   async close(): Promise<void> {
     await this.#pieces.return();
   }
@@ -47,12 +50,13 @@ export class PieceTaker {
 
   async #advance(): Promise<void> {
     const { value, done } = await this.#pieces.next();
-    if (done) {
-      const { name } = this.#tensor;
-      throw new SafetensorsError("SHORT_READ", `the data of tensor ${quote(name)} ends too soon`, {
-        tensor: name,
-      });
+    if (!done) {
+      this.#rest = value;
+      return;
     }
-    this.#rest = value;
+    const { name } = this.#tensor;
+    throw new SafetensorsError("SHORT_READ", `the data of tensor ${quote(name)} ends too soon`, {
+      tensor: name,
+    });
   }
 }

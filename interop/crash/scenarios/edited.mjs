@@ -1,9 +1,7 @@
-// A scenario for crash.mjs: all tensors of a file are written anew where they lie, generation after generation.
-
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { saveFile, writeTensors } from "safetensors.js/node";
-import { tensorsOf } from "./crash/tensors.mjs";
+import { tensorsOf } from "../tensors.mjs";
 
 const NAME = "model.safetensors";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { sameBytes } from "../../src/compare/same-bytes.ts";
+import { sameBytes } from "../../src/checkpoint/same-bytes.ts";
 import { noise } from "../support.ts";
 
 describe("sameBytes", () => {
