@@ -12,6 +12,7 @@ import { checkEdits } from "./steps/edit.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
 import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
+import { checkParallel } from "./steps/parallel.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
@@ -45,6 +46,10 @@ const STEPS = [
   [
     "files of ranks, put together by the command: the originals, and what torch makes of them",
     checkConsolidation,
+  ],
+  [
+    "models divided among ranks: what transformers keeps, and vLLM's rules as they are defined",
+    checkParallel,
   ],
   ["checkpoints rearranged by recipes: the files that torch and transformers make", transformCheckpoints],
   ["differences as NumPy finds them, digests as hashlib does", checkComparison],

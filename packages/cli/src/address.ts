@@ -1,4 +1,11 @@
-import { type FileStore, observed, type StorePlace, type Traffic, urlPlace } from "safetensors.js";
+import {
+  type FileStore,
+  observed,
+  SafetensorsError,
+  type StorePlace,
+  type Traffic,
+  urlPlace,
+} from "safetensors.js";
 import { pathPlace, readHubToken } from "safetensors.js/node";
 
 /** Whether an input is no path on this machine. */
@@ -21,6 +28,7 @@ export async function placeOf(input: string, traffic: Traffic): Promise<StorePla
       return s3Place(input, { ...credentialsFromEnvironment(process.env), traffic });
     }
     default: {
+      if (input === "") throw new SafetensorsError("NOT_FOUND", "the input has no name", { file: input });
       // Blocking reads are the fastest, and nothing else is to be done meanwhile.
       const { store, file } = await pathPlace(input, { blocking: true });
       return { store: observedStore(store, traffic), ...(file !== undefined && { file }) };

@@ -3,13 +3,13 @@ import { SafetensorsError, type Traffic } from "safetensors.js";
 import { manifestInMetadata, verifyTensors } from "safetensors.js/manifest";
 import { readManifest, verifyManifest } from "safetensors.js/node";
 import { isAddress } from "./address.ts";
-import { globFilter } from "./glob.ts";
+import { checkChoice, globFilter } from "./glob.ts";
 import { openFiles } from "./open-files.ts";
 import { startProgress } from "./output/progress.ts";
 
 /** Which tensors to compare, and whether to show how far it is. */
 interface DataOptions {
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly quiet?: true;
 }
 
@@ -24,6 +24,7 @@ export async function checkManifest(
 ): Promise<readonly SafetensorsError[]> {
   const manifest = await readManifest(manifestPath);
   const names = options.names === undefined ? undefined : globFilter(options.names);
+  checkChoice(manifest.tensors.keys(), options.names);
   const progress = startProgress(!options.quiet);
   const running = { names, onProgress: progress.update };
   try {
@@ -46,6 +47,7 @@ export async function checkDigests(
   const problems: SafetensorsError[] = [];
   try {
     await using opened = await openFiles(input, { mode: "strict", traffic });
+    checkChoice(opened.whole.keys(), options.names);
     for (const { file, checkpoint } of opened.files) {
       const manifest = manifestInMetadata(checkpoint);
       if (!manifest) {

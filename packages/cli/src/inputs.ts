@@ -66,6 +66,15 @@ export async function forEachInput(
   return code;
 }
 
+/** Opens one of several inputs: an error that does not name a file gets the input's name. */
+export async function ofInput<T>(input: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof SafetensorsError ? error.inFile(input) : error;
+  }
+}
+
 /** Says on standard error what was read. */
 export function reportTraffic({ requests, bytes }: Traffic): void {
   const text = `read ${formatCount(bytes)} bytes in ${plural(requests, "request")}`;

@@ -12,7 +12,7 @@ Examples:
   safetensors scan downloads/
   safetensors show model.safetensors 'wte.weight[0, :10]'
   safetensors convert pytorch_model.bin
-  safetensors split model.safetensors model/ --max-size 2GB
+  safetensors split model.safetensors model/ --max-shard-size 2GB
   safetensors edit model.safetensors --set license=apache-2.0
 
 Exit codes: 0 done or valid, 1 invalid or dangerous input, 2 it could not be done, or wrong usage.

@@ -11,6 +11,8 @@ import { type Fact, listed } from "./output/summary.ts";
 import { table } from "./output/table.ts";
 import { outColors, printLines } from "./output/terminal.ts";
 import { nameText, toJson } from "./output/text.ts";
+import { checkOutput, isOneFile } from "./output-path.ts";
+import { copyBeside, type FileBeside, filesBeside, WITH_FILES } from "./with-files.ts";
 
 /** Files and ties that are listed; the rest is counted. */
 const LISTED = 10;
@@ -21,6 +23,7 @@ const SPEED_FROM = 10_000_000;
 /** Options of every command that writes a checkpoint. */
 export interface WritingOptions {
   readonly replace?: true;
+  readonly withFiles?: true;
   readonly verify?: true;
   readonly resume?: true;
   readonly dryRun?: true;
@@ -50,6 +53,7 @@ Exit codes:
 export function addWritingOptions(command: Command): Command {
   return command
     .option("--replace", "write over the input itself, or remove it, if that is where the output is")
+    .option("--with-files", WITH_FILES)
     .option("--verify", "read the new files again, and compare, before they take their places")
     .option("--resume", "keep complete files when it is stopped or killed, and take those of such a run")
     .option("--dry-run", "say what would be written, and write nothing")
@@ -66,9 +70,8 @@ export function parseSizeOption(text: string): number {
   }
 }
 
-/** What to write, and where. */
+/** What to write. */
 export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "split" | "metadata" | "stem"> {
-  readonly output: string;
   readonly tensors: Parameters<typeof saveCheckpoint>[1];
   /** Paths that the tensors come from. */
   readonly inputs: readonly string[];
@@ -82,10 +85,12 @@ export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "s
  * code as the result.
  *
  * @param verb what was done, as the report says it: "split".
+ * @param output a path that ends in .safetensors is a file; any other is a folder.
  * @param prepare opens the input, and says what to write; `close` is called at the end.
  */
 export async function runWriting(
   verb: string,
+  output: string,
   options: WritingOptions,
   prepare: (signal: AbortSignal) => Promise<Writing & { close(): Promise<void> }>,
 ): Promise<number> {
@@ -93,8 +98,14 @@ export async function runWriting(
     const progress = startProgress(!options.quiet);
     const start = performance.now();
     try {
-      const { output, tensors, inputs, facts, json, close, ...layout } = await prepare(signal);
+      await checkOutput(output);
+      const { tensors, inputs, facts, json, close, ...layout } = await prepare(signal);
       try {
+        if (isOneFile(output) && (layout.maxShardSize ?? layout.split) !== undefined) {
+          const text = `${nameText(output)} is one file, which cannot be split; name a folder as the output`;
+          throw new SafetensorsError("UNSUPPORTED", text, { file: output });
+        }
+        const beside = options.withFiles ? await filesBeside(inputs, output) : [];
         const saved = await saveCheckpoint(output, tensors, {
           ...layout,
           verify: options.verify,
@@ -105,14 +116,17 @@ export async function runWriting(
           onProgress: progress.update,
         });
         progress.stop();
+        if (!options.dryRun) for (const file of beside) await copyBeside(file);
         const seconds = (performance.now() - start) / 1000;
         if (options.json) {
           await printLines([
-            toJson({ ...savedJson(saved), ...json, dryRun: options.dryRun ?? false, seconds }, 2),
+            toJson({ ...savedJson(saved, beside), ...json, dryRun: options.dryRun ?? false, seconds }, 2),
           ]);
         } else if (!options.quiet) {
           const said = options.dryRun ? `would have ${verb}` : verb;
-          await printLines(reportLines(said, saved, facts ?? [], options.dryRun ? undefined : seconds));
+          await printLines(
+            reportLines(said, saved, beside, facts ?? [], options.dryRun ? undefined : seconds),
+          );
         }
         return EXIT.ok;
       } finally {
@@ -123,7 +137,7 @@ export async function runWriting(
       if (signal.aborted) throw error;
       return fail(error, options.json ?? false, adviceOn(error));
     }
-  });
+  }, options.resume && "the same command takes up the files that are complete");
 }
 
 /** What a run has in common with one that was stopped: what it was told to do, and with which files. */
@@ -148,13 +162,11 @@ function adviceOn(error: unknown): string | undefined {
   return isInput ? "To write over the input, add --replace." : undefined;
 }
 
-function savedJson({
-  files,
-  index,
-  aliases,
-  removed,
-  reused,
-}: SavedCheckpoint): Readonly<Record<string, unknown>> {
+/** What was saved as JSON has it. */
+export function savedJson(
+  { files, index, aliases, removed, reused }: SavedCheckpoint,
+  beside: readonly FileBeside[] = [],
+): Readonly<Record<string, unknown>> {
   return {
     files: files.map(({ path, byteLength, tensors, dataLength }) => {
       return { output: path, outputBytes: byteLength, tensors, bytes: dataLength };
@@ -163,12 +175,14 @@ function savedJson({
     aliases: Object.fromEntries(aliases),
     removed,
     reused,
+    copied: beside.map(({ to }) => to),
   };
 }
 
 function* reportLines(
   verb: string,
   saved: SavedCheckpoint,
+  beside: readonly FileBeside[],
   facts: readonly Fact[],
   seconds: number | undefined,
 ): Iterable<string> {
@@ -189,6 +203,7 @@ function* reportLines(
       LISTED,
       ([name, kept]) => `${nameText(name)} is ${nameText(kept)}, stored once`,
     ),
+    ...listed(seconds === undefined ? "to copy" : "copied", beside, LISTED, ({ to }) => nameText(to)),
     ...listed(seconds === undefined ? "to remove" : "removed", removed, LISTED, (path) => nameText(path)),
     ...listed("complete already", reused, LISTED, (path) => nameText(path)),
     ...facts,

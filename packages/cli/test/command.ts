@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 
 /** The command itself. */
 export const BIN: string = fileURLToPath(new URL("../../bin/safetensors.js", import.meta.url));
@@ -20,8 +22,51 @@ export interface Run {
 /** Environment in which nothing turns colours on or off. */
 const PLAIN_ENV: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined };
 
+/** Longest time that a run may take, in milliseconds. */
+const PATIENCE = 120_000;
+
+let thread: { readonly worker: Worker; readonly answered: Int32Array } | undefined;
+
+/** Runs `safetensors` in a thread that stays for all runs of a test: to start a process takes longer than most of them. */
+export function safetensors(args: readonly string[]): Run {
+  const { answered, answers } = ask(args);
+  if (Atomics.wait(answered, 0, 0, PATIENCE) === "timed-out") throw new Error(`no answer: ${args.join(" ")}`);
+  const run: Run = receiveMessageOnPort(answers)?.message;
+  answers.close();
+  return run;
+}
+
+/** The same while this thread goes on, for example as a server; in an environment of its own, as a process. */
+export async function runAsync(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Run> {
+  if (env !== undefined) return processAsync(args, env);
+  const { answers } = ask(args);
+  const [run] = await once(answers, "message");
+  answers.close();
+  return run;
+}
+
+/** Hands a run to the thread, which is started with the first. */
+function ask(args: readonly string[]): { answered: Int32Array; answers: MessagePort } {
+  thread ??= startThread();
+  const { worker, answered } = thread;
+  const { port1, port2 } = new MessageChannel();
+  Atomics.store(answered, 0, 0);
+  worker.postMessage({ args, answers: port2 }, [port2]);
+  return { answered, answers: port1 };
+}
+
+function startThread(): NonNullable<typeof thread> {
+  const answered = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL("./command-thread.js", import.meta.url), {
+    workerData: answered,
+    env: PLAIN_ENV,
+  });
+  worker.unref();
+  return { worker, answered };
+}
+
 /** Runs `safetensors` as its users do, in a process of its own. */
-export function safetensors(args: readonly string[], env: NodeJS.ProcessEnv = {}): Run {
+export function safetensorsProcess(args: readonly string[], env: NodeJS.ProcessEnv = {}): Run {
   const { status, stdout, stderr } = spawnSync(process.execPath, [BIN, ...args], {
     encoding: "utf8",
     env: { ...PLAIN_ENV, ...env },
@@ -30,8 +75,7 @@ export function safetensors(args: readonly string[], env: NodeJS.ProcessEnv = {}
   return { code: status, stdout, stderr };
 }
 
-/** Runs `safetensors` while this process goes on, for example as a server. */
-export async function runAsync(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Run> {
+async function processAsync(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Run> {
   const child = spawn(process.execPath, [BIN, ...args], { stdio: "pipe", env: { ...PLAIN_ENV, ...env } });
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),

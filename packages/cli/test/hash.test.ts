@@ -14,8 +14,8 @@ test("hash prints lines that sha256sum reads, and digests of tensors", (t) => {
   assert.equal(safetensors(["hash", file]).stdout, `${sha256Of(readFileSync(file))}  ${file}\n`);
   const digest = sha256Of(new Uint8Array(24));
   assert.equal(safetensors(["hash", file, "--tensors"]).stdout, `${digest}  a\n${digest}  b\n`);
-  const [json] = JSON.parse(safetensors(["hash", file, "--tensors", "--json"]).stdout);
-  assert.deepEqual(json.tensors[0], { name: "a", dtype: "F32", shape: [2, 3], sha256: digest });
+  const { results } = JSON.parse(safetensors(["hash", file, "--tensors", "--json"]).stdout);
+  assert.deepEqual(results[0].tensors[0], { name: "a", dtype: "F32", shape: [2, 3], sha256: digest });
 });
 
 test("hash --write records a manifest, which check --manifest compares with the data", (t) => {
@@ -35,6 +35,11 @@ test("hash --write records a manifest, which check --manifest compares with the 
   assert.equal(wrong.code, 1);
   assert.match(wrong.stdout, /the file "model\.safetensors" has other data.*\n.*tensor "b" has other data/);
   assert.equal(safetensors(["check", file, "--manifest", manifest, "--names", "a"]).code, 0);
+  const both = safetensors(["check", file, "--manifest", manifest, "--names", "a", "--names", "b"]);
+  assert.equal(both.code, 1);
+  const neither = safetensors(["check", file, "--manifest", manifest, "--names", "c"]);
+  assert.equal(neither.code, 2);
+  assert.match(neither.stdout, /could not be checked\n.*no tensor has a name like c\n/);
   assert.equal(safetensors(["check", file, "--manifest", `${manifest}x`]).code, 2);
 });
 

@@ -34,8 +34,8 @@ test("repair --salvage names what is lost, and exits with 1", (t) => {
   );
   const { code, stdout } = safetensors(["repair", input, output, "--salvage", "--json"]);
   assert.equal(code, 1);
-  const { status, lost, saved } = JSON.parse(stdout);
-  assert.deepEqual([status, lost, saved.files[0].path], ["salvaged", ["b"], output]);
+  const { status, lost, files } = JSON.parse(stdout);
+  assert.deepEqual([status, lost, files[0].output], ["salvaged", ["b"], output]);
   assert.equal(safetensors(["check", output]).code, 0);
   writeFileSync(input, "<html>");
   assert.match(safetensors(["repair", input, output]).stdout, /cannot be repaired\n.*an HTML page/);

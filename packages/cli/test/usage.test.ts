@@ -3,10 +3,13 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { BIN, safetensors, temporaryFolder } from "./command.ts";
+import { BIN, safetensors, safetensorsProcess, temporaryFolder } from "./command.ts";
 import { evenHeader, writeHeader } from "./files.ts";
 
-const COMMANDS = ["inspect", "check", "scan", "convert"];
+const COMMANDS = [
+  ...["inspect", "show", "stats", "diff", "check", "scan", "hash", "repair", "convert", "split", "merge"],
+  ...["extract", "rename", "edit", "cast", "transform", "consolidate"],
+];
 
 test("--help of each command has its options, examples and exit codes", () => {
   const main = safetensors(["--help"]);
@@ -27,7 +30,7 @@ test("--help of each command has its options, examples and exit codes", () => {
 test("--version prints the version of the package", () => {
   const file = new URL("../../package.json", import.meta.url);
   const { version } = JSON.parse(readFileSync(file, "utf8"));
-  assert.deepEqual(safetensors(["--version"]), { code: 0, stdout: `${version}\n`, stderr: "" });
+  assert.deepEqual(safetensorsProcess(["--version"]), { code: 0, stdout: `${version}\n`, stderr: "" });
 });
 
 test("wrong usage exits with 2, explains itself and suggests what may be meant", () => {
@@ -65,7 +68,7 @@ test("colours follow NO_COLOR and FORCE_COLOR, and are off where output is no te
   const path = join(temporaryFolder(t), "model.safetensors");
   writeHeader(path, ...evenHeader(["a"]));
   const escapes = (env: NodeJS.ProcessEnv, args = ["inspect", path]): boolean => {
-    const { stdout, stderr } = safetensors(args, env);
+    const { stdout, stderr } = safetensorsProcess(args, env);
     return `${stdout}${stderr}`.includes("\u001b[");
   };
   assert.equal(escapes({}), false);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { saveFile } from "safetensors.js/node";
@@ -17,7 +17,7 @@ test("split, merge and extract give the same tensors back", async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, "model.safetensors");
   await writeModel(path);
-  const split = safetensors(["split", path, join(folder, "parts"), "--max-size", "20B", "--verify"]);
+  const split = safetensors(["split", path, join(folder, "parts"), "--max-shard-size", "20B", "--verify"]);
   assert.equal(split.stderr, "");
   assert.equal(split.code, 0);
   assert.match(
@@ -36,6 +36,7 @@ test("split, merge and extract give the same tensors back", async (t) => {
     aliases: {},
     removed: [],
     reused: [],
+    copied: [],
     dryRun: false,
   });
   assert.deepEqual(readFileSync(merged), readFileSync(path));
@@ -88,4 +89,93 @@ test("a dry run writes nothing; a tensor in two inputs is refused; no tensor is 
   const none = safetensors(["extract", path, output, "--names", "nothing"]);
   assert.equal(none.code, 2);
   assert.match(none.stderr, /error TENSOR_NOT_FOUND: no tensor is left/);
+});
+
+test("--with-files makes a folder of weights a model: what is beside the input, but no weights and no index", async (t) => {
+  const folder = temporaryFolder(t);
+  const [model, copy] = [join(folder, "model"), join(folder, "copy")];
+  mkdirSync(join(model, "original"), { recursive: true });
+  await writeModel(join(model, "model.safetensors"));
+  const beside = ["LICENSE", "config.json", "modeling.py", "tokenizer.model"];
+  for (const name of beside) writeFileSync(join(model, name), name);
+  for (const name of [
+    "old.bin",
+    ".hidden.json",
+    "pytorch_model.bin.index.json",
+    "model.safetensors.manifest.json",
+  ])
+    writeFileSync(join(model, name), name);
+  symlinkSync("config.json", join(model, "link.json"));
+  symlinkSync("nothing", join(model, "dangling.json"));
+  const args = ["split", model, copy, "--files", "2", "--with-files"];
+  assert.match(safetensors([...args, "--dry-run"]).stdout, / to copy +.*LICENSE\n/);
+  assert.equal(existsSync(copy), false);
+  const { code, stdout } = safetensors([...args, "--json"]);
+  assert.equal(code, 0);
+  const copied = [...beside, "link.json"].sort();
+  assert.deepEqual(
+    JSON.parse(stdout).copied,
+    copied.map((name) => join(copy, name)),
+  );
+  const weights = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+  assert.deepEqual(namesIn(copy), [...copied, ...weights, "model.safetensors.index.json"].sort());
+  assert.equal(readFileSync(join(copy, "link.json"), "utf8"), "config.json");
+
+  assert.deepEqual(JSON.parse(safetensors([...args, "--json"]).stdout).copied, []);
+  writeFileSync(join(copy, "config.json"), "mine");
+  const before = readFileSync(join(copy, "model-00001-of-00002.safetensors"));
+  const refused = safetensors(["cast", model, copy, "--dtype", "F16", "--with-files"]);
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /error IO: .*config\.json is there and differs from/);
+  assert.equal(readFileSync(join(copy, "config.json"), "utf8"), "mine");
+  assert.deepEqual(readFileSync(join(copy, "model-00001-of-00002.safetensors")), before);
+  assert.match(
+    safetensors(["merge", model, "--output", join(folder, "m.safetensors"), "--with-files"]).stderr,
+    /copies into a folder/,
+  );
+});
+
+test("an output or a choice that cannot be meant is refused, and nothing is written", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, "model.safetensors");
+  await writeModel(path);
+  writeFileSync(join(folder, "plain"), "");
+  const at = (name: string): string => join(folder, name);
+  for (const [args, said] of [
+    [["merge", path, "--output", at("model.bin")], /UNSUPPORTED.*would be a folder.*safetensors convert/],
+    [["merge", path, "--output", at("plain")], /UNSUPPORTED.*is there and is no folder/],
+    [["merge", path, "--output", "hf://org/model"], /UNSUPPORTED.*is an address/],
+    [["merge", path, "--output", ""], /UNSUPPORTED: the output has no name/],
+    [["split", path, at("one.safetensors"), "--files", "2"], /one file, which cannot be split/],
+    [["merge", path, "--output", at("one.safetensors"), "--max-shard-size", "1GB"], /cannot be split/],
+    [["split", path, at("out"), "--stem", "../up"], /It is the begin of a name/],
+    [["cast", path, at("out"), "--dtype", "F16", "--names", "nothing*"], /TENSOR_NOT_FOUND.*like nothing\*/],
+    [["rename", path, "--sub", "s/embed/e/", "--verify"], /--verify and --resume are for an output/],
+    [["repair", "https://127.0.0.1/x", at("out")], /is an address; download it/],
+    [["edit", "https://127.0.0.1/x", "--set", "a=b"], /is an address/],
+    [["edit", folder, "--drop", "embed"], /a whole checkpoint; use safetensors extract .* --exclude/],
+    [["transform", path, at("out"), "--recipe", folder], /is a folder, not a JSON file/],
+  ] as const) {
+    const { code, stdout, stderr } = safetensors(args);
+    assert.deepEqual([code, stdout], [2, ""], `${args.join(" ")}\n${stderr}`);
+    assert.match(stderr, said);
+  }
+  assert.deepEqual(namesIn(folder), ["model.safetensors", "plain"]);
+});
+
+test("an error names the input that it is about, where there are several", async (t) => {
+  const folder = temporaryFolder(t);
+  const [good, cut] = [join(folder, "good.safetensors"), join(folder, "cut.safetensors")];
+  await writeModel(good);
+  writeFileSync(cut, readFileSync(good).subarray(0, -1));
+  for (const args of [
+    ["diff", good, cut],
+    ["merge", good, cut, "--output", join(folder, "all.safetensors")],
+  ]) {
+    assert.match(safetensors(args).stderr, /error TRUNCATED: .*cut\.safetensors: .*\n.*repair --salvage/);
+  }
+  const { stdout, stderr, code } = safetensors(["hash", good, join(folder, "none"), "--json"]);
+  assert.deepEqual([code, stderr], [2, ""]);
+  const { results } = JSON.parse(stdout);
+  assert.deepEqual([results[0].files[0].file, results[1].error.code], [good, "NOT_FOUND"]);
 });

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { DTYPES, type FloatDtype } from "safetensors.js/dtype";
 import { castTensor, type TensorStream } from "safetensors.js/save";
-import { globsFilter } from "../glob.ts";
-import { plural } from "../output/numbers.ts";
+import { checkChoice, globsFilter } from "../glob.ts";
+import { formatCount, plural } from "../output/numbers.ts";
 import { openWeightsInput } from "../weights-input.ts";
 import {
   addWritingOptions,
@@ -17,7 +17,7 @@ import {
 interface CastCommandOptions extends WritingOptions {
   readonly dtype: FloatDtype;
   readonly names?: string[];
-  readonly skip?: string[];
+  readonly exclude?: string[];
   readonly overflow?: "saturate" | "nonsaturate";
   readonly stochastic?: number;
   readonly maxShardSize?: number;
@@ -43,7 +43,8 @@ const HELP = `
 Only tensors of floats change; integers, booleans and complex numbers stay. Floats of 8 bits and
 less are mostly quantized, and mean nothing without their scales: they change only if --names
 chooses them. Values are rounded to nearest, ties to even. No scales are made: what is too
-large for a dtype of 8 bits or less is lost, see --overflow.
+large for a dtype of 8 bits or less is lost, see --overflow. A config.json that --with-files copies
+stays as it is, and may still name the old dtype.
 
 Overflow:
   saturate     too large values and infinities become the largest finite value
@@ -53,7 +54,7 @@ ${WRITING_HELP}
 
 Examples:
   safetensors cast model.safetensors half.safetensors --dtype BF16
-  safetensors cast model/ small/ --dtype F16 --skip '*norm*' '*.bias'
+  safetensors cast model/ small/ --dtype F16 --exclude '*norm*' '*.bias'
   safetensors cast model/ f8/ --dtype F8_E4M3 --names '*_proj.weight' --overflow saturate
 ${WRITING_EXITS}`;
 
@@ -67,7 +68,7 @@ export function addCast(program: Command): void {
     .argument("<output>", OUTPUT)
     .addOption(new Option("--dtype <dtype>", "the new dtype").choices(DTYPE_NAMES).makeOptionMandatory())
     .option("--names <glob...>", "cast only tensors whose names match: * is any text, ? is one character")
-    .option("--skip <glob...>", "leave tensors whose names match as they are")
+    .option("--exclude <glob...>", "leave tensors whose names match as they are")
     .addOption(
       new Option("--overflow <how>", "what becomes of values that are too large").choices([
         "saturate",
@@ -79,19 +80,20 @@ export function addCast(program: Command): void {
   addWritingOptions(command)
     .addHelpText("after", HELP)
     .action(async (input: string, output: string, options: CastCommandOptions) => {
-      process.exitCode = await runWriting("cast", options, async (signal) => {
+      process.exitCode = await runWriting("cast", output, options, async (signal) => {
         const weights = await openWeightsInput(input, signal);
         const close = (): Promise<void> => weights.whole.close();
         try {
           const tensors = castAll(weights.whole, options);
           const changed = [...tensors].filter(([name, { dtype }]) => weights.whole.get(name).dtype !== dtype);
           return {
-            output,
             tensors,
             metadata: weights.whole.metadata,
             maxShardSize: options.maxShardSize,
             inputs: weights.paths,
-            facts: [[options.dtype, `${plural(changed.length, "tensor")} cast, the others as they were`]],
+            facts: [
+              [options.dtype, `${formatCount(changed.length)} of ${plural(tensors.size, "tensor")} cast`],
+            ],
             json: { cast: changed.map(([name]) => name) },
             close,
           };
@@ -106,14 +108,15 @@ export function addCast(program: Command): void {
 type Weights = Awaited<ReturnType<typeof openWeightsInput>>["whole"];
 
 function castAll(whole: Weights, options: CastCommandOptions): Map<string, TensorStream> {
-  const { dtype, names, skip, overflow, stochastic } = options;
+  const { dtype, names, exclude, overflow, stochastic } = options;
   const isNamed = globsFilter(names ?? []);
-  const isSkipped = globsFilter(skip ?? []);
+  const isExcluded = globsFilter(exclude ?? []);
+  checkChoice(whole.keys(), names);
   const tensors = new Map<string, TensorStream>();
   for (const tensor of whole) {
     const { name } = tensor;
     const isChosen = names ? isNamed(name) : DTYPES[tensor.dtype].bits > 8;
-    const stays = !isChosen || isSkipped(name);
+    const stays = !isChosen || isExcluded(name);
     tensors.set(name, stays ? tensor : castTensor(tensor, dtype, { overflow, stochastic }));
   }
   return tensors;

@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { type ReadMode, SafetensorsError, type Traffic } from "safetensors.js";
 import { checkDigests, checkManifest } from "../check-data.ts";
+import { collectGlobs } from "../glob.ts";
 import { expandInputs, INPUTS, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, errorJson, exitCodeOf, fail, problemText } from "../output/failure.ts";
@@ -12,7 +13,7 @@ interface CheckOptions {
   readonly mode: "strict" | "compat";
   readonly manifest?: string;
   readonly digests?: true;
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly json?: true;
   readonly quiet?: true;
   readonly verbose?: true;
@@ -56,7 +57,11 @@ export function addCheck(program: Command): void {
     )
     .option("--manifest <file>", "compare files and tensors with this manifest, for one input")
     .option("--digests", "compare the tensors with the digests in the files' own metadata")
-    .option("--names <glob>", "compare only tensors whose name matches: * is any text, ? is one character")
+    .option(
+      "--names <glob>",
+      "compare only tensors whose name matches: * is any text, ? is one character; may be repeated",
+      collectGlobs,
+    )
     .option("--json", "print the results as JSON")
     .option("--quiet", "print only what is wrong")
     .option("--verbose", "say on standard error how many bytes were read, in how many requests")

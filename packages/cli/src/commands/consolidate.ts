@@ -59,8 +59,8 @@ in one tensor are "blocks": how many, or their sizes as ratios.
     "model.layers.*.mlp.gate_up_proj.weight": { "axis": 0, "blocks": 2 },
     "model.norm.weight": "replicated"
   }
-A tensor without a rule must be the same in all ranks. Only tensors are written: config.json and
-the like are yours to copy.
+A tensor without a rule must be the same in all ranks. The files of a checkpoint with an index are
+no ranks: join them with safetensors merge.
 ${WRITING_HELP}
 
 Examples:
@@ -91,15 +91,14 @@ export function addConsolidate(program: Command): void {
   addWritingOptions(command)
     .addHelpText("after", HELP)
     .action(async (input: string, output: string, options: ConsolidateOptions) => {
-      process.exitCode = await runWriting("consolidated", options, (signal) =>
-        prepare(input, output, options, signal),
+      process.exitCode = await runWriting("consolidated", output, options, (signal) =>
+        prepare(input, options, signal),
       );
     });
 }
 
 async function prepare(
   input: string,
-  output: string,
   options: ConsolidateOptions,
   signal: AbortSignal,
 ): Promise<Writing & { close(): Promise<void> }> {
@@ -107,7 +106,6 @@ async function prepare(
   const { kind, checkpoint, report } = opened;
   const { files, ranks, tensors, comparedBytes, unusedRules } = report;
   return {
-    output,
     tensors: checkpoint,
     inputs: folder === undefined ? [] : files.map((file) => join(folder, file)),
     maxShardSize: options.maxShardSize,

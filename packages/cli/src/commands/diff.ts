@@ -2,8 +2,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import { SafetensorsError, type Traffic } from "safetensors.js";
 import { type Comparison, compareCheckpoints } from "safetensors.js/compare";
 import { comparisonJson, comparisonLines } from "../comparison.ts";
-import { globFilter } from "../glob.ts";
-import { INPUTS, reportTraffic } from "../inputs.ts";
+import { collectGlobs, globFilter } from "../glob.ts";
+import { INPUTS, ofInput, reportTraffic } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { startProgress } from "../output/progress.ts";
@@ -16,7 +16,7 @@ interface DiffOptions {
   readonly rtol?: number;
   readonly equalNan?: true;
   readonly cast?: true;
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly metadata: boolean;
   readonly key?: string;
   readonly json?: true;
@@ -59,7 +59,11 @@ export function addDiff(program: Command): void {
     .option("--rtol <number>", "relative tolerance", parseTolerance)
     .option("--equal-nan", "a NaN is equal to any other NaN")
     .option("--cast", "compare the values of tensors with different dtypes too")
-    .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
+    .option(
+      "--names <glob>",
+      "only tensors whose name matches: * is any text, ? is one character; may be repeated",
+      collectGlobs,
+    )
     .option("--no-metadata", "do not compare the metadata")
     .option("--key <path>", "PyTorch: where the tensors are, if a file has several sets of them")
     .option("--json", "print the result as JSON")
@@ -96,10 +100,13 @@ async function compare(
   traffic: Traffic,
 ): Promise<Comparison> {
   const names = globFilter(options.names);
-  await using left = await openFiles(a, { mode: "strict", key, names, traffic });
-  await using right = await openFiles(b, { mode: "strict", key, names, traffic });
+  await using left = await ofInput(a, () => openFiles(a, { mode: "strict", key, names, traffic }));
+  await using right = await ofInput(b, () => openFiles(b, { mode: "strict", key, names, traffic }));
   if (options.names !== undefined && left.whole.size + right.whole.size === 0) {
-    throw new SafetensorsError("TENSOR_NOT_FOUND", `no tensor of either has a name like ${options.names}`);
+    throw new SafetensorsError(
+      "TENSOR_NOT_FOUND",
+      `no tensor of either has a name like ${options.names.join(" or ")}`,
+    );
   }
   const progress = startProgress(!quiet);
   try {

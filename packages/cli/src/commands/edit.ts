@@ -1,7 +1,9 @@
-import { basename } from "node:path";
+import { realpath, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { SafetensorsError } from "safetensors.js";
 import {
+  type CheckpointEditResult,
   type EditOptions,
   type EditResult,
   editCheckpoint,
@@ -9,6 +11,7 @@ import {
   finishEdits,
   rewriteFile,
 } from "safetensors.js/node";
+import { isAddress } from "../address.ts";
 import { globsFilter } from "../glob.ts";
 import { interruptible } from "../interrupt.ts";
 import { EXIT, fail } from "../output/failure.ts";
@@ -18,6 +21,7 @@ import { type Fact, listed } from "../output/summary.ts";
 import { table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
+import { checkOutput, isOneFile } from "../output-path.ts";
 import { parseSizeOption } from "../writing.ts";
 
 /** Files that are listed; the rest is counted. */
@@ -33,12 +37,6 @@ interface EditCommandOptions {
   readonly dryRun?: true;
   readonly json?: true;
   readonly quiet?: true;
-}
-
-/** What an edit did, of one file or several. */
-interface Edited {
-  readonly files: readonly EditResult[];
-  readonly index?: string;
 }
 
 const HELP = `
@@ -110,6 +108,7 @@ async function edit(
 ): Promise<number> {
   const progress = startProgress(!options.quiet);
   try {
+    await checkPaths(input, output, options);
     if (options.finish) await finishEdits(input, { force: true });
     const edited = await run(input, output, options, {
       reserve: options.reserve,
@@ -118,8 +117,10 @@ async function edit(
       onProgress: (done, total) => progress.update(done, total, basename(output ?? input)),
     });
     progress.stop();
-    if (options.json) await printLines([toJson(editedJson(edited, options), 2)]);
-    else if (!options.quiet) await printLines(editedLines(edited, options));
+    const shown = output === undefined ? await asGiven(edited, input) : edited;
+    if (options.json)
+      await printLines([toJson({ ...editedJson(shown), dryRun: options.dryRun ?? false }, 2)]);
+    else if (!options.quiet) await printLines(editedLines(shown, options));
     return EXIT.ok;
   } catch (error) {
     progress.stop();
@@ -128,17 +129,41 @@ async function edit(
   }
 }
 
+/** Refuses what cannot be edited so, and says what can. */
+async function checkPaths(
+  input: string,
+  output: string | undefined,
+  { drop }: EditCommandOptions,
+): Promise<void> {
+  const refused = (text: string): SafetensorsError =>
+    new SafetensorsError("UNSUPPORTED", text, { file: input });
+  if (isAddress(input)) throw refused(`${input} is an address; only files on this machine can be edited`);
+  if (output !== undefined) await checkOutput(output);
+  if (output !== undefined && !isOneFile(output)) {
+    throw refused(`the output ${nameText(output)} does not end in .safetensors`);
+  }
+  if (output === undefined && !drop) return;
+  const isFolder = (await stat(input).catch(() => undefined))?.isDirectory() ?? false;
+  if (isFolder || /\.json$/.test(input)) {
+    const [what, how] = drop
+      ? ["tensors are dropped of one file", `safetensors extract ${nameText(input)} OUTPUT --exclude GLOB`]
+      : ["one file is written anew", `safetensors merge ${nameText(input)} --output OUTPUT, and edit that`];
+    throw refused(`${what}, and ${nameText(input)} is a whole checkpoint; use ${how}`);
+  }
+  if (output === undefined && /-\d{5,6}-of-\d{5,6}\./.test(basename(input))) {
+    throw refused(
+      `${input} is one file of a checkpoint, whose index would no longer be right; name an output`,
+    );
+  }
+}
+
 async function run(
   input: string,
   output: string | undefined,
   { set, unset, rename, drop }: EditCommandOptions,
   options: EditOptions,
-): Promise<Edited> {
+): Promise<CheckpointEditResult> {
   const changes = { setMetadata: set, removeMetadata: unset, rename };
-  if (drop && output === undefined && /-\d{5,6}-of-\d{5,6}\./.test(basename(input))) {
-    const text = `${input} is one file of a checkpoint, whose index would no longer be right; name an output`;
-    throw new SafetensorsError("UNSUPPORTED", text, { file: input });
-  }
   if (drop) {
     return {
       files: [await rewriteFile(input, { ...changes, drop: globsFilter(drop) }, { ...options, output })],
@@ -148,7 +173,21 @@ async function run(
   return editCheckpoint(input, changes, options);
 }
 
-function editedJson({ files, index }: Edited, { dryRun }: EditCommandOptions): unknown {
+/** The same with paths as the user gave them: edits name the real ones. */
+export async function asGiven(edited: CheckpointEditResult, given: string): Promise<CheckpointEditResult> {
+  const isFolder = (await stat(given)).isDirectory();
+  if (!isFolder && !given.endsWith(".json")) {
+    return { files: edited.files.map((file) => ({ ...file, path: given })) };
+  }
+  const folder = isFolder ? given : dirname(given);
+  const real = await realpath(folder);
+  const shown = (path: string): string => (dirname(path) === real ? join(folder, basename(path)) : path);
+  const files = edited.files.map((file) => ({ ...file, path: shown(file.path) }));
+  return { files, ...(edited.index !== undefined && { index: shown(edited.index) }) };
+}
+
+/** What was edited as JSON has it. */
+export function editedJson({ files, index }: CheckpointEditResult): object {
   return {
     files: files.map(({ path, how, byteLength, room }) => ({
       output: path,
@@ -157,11 +196,13 @@ function editedJson({ files, index }: Edited, { dryRun }: EditCommandOptions): u
       room,
     })),
     ...(index !== undefined && { index }),
-    dryRun: dryRun ?? false,
   };
 }
 
-function* editedLines({ files, index }: Edited, { dryRun }: EditCommandOptions): Iterable<string> {
+function* editedLines(
+  { files, index }: CheckpointEditResult,
+  { dryRun }: EditCommandOptions,
+): Iterable<string> {
   const changed = files.filter(({ how }) => how !== "unchanged");
   const all = plural(files.length, "file");
   const count = changed.length === files.length ? all : `${formatCount(changed.length)} of ${all}`;

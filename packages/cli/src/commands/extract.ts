@@ -47,7 +47,7 @@ export function addExtract(program: Command): void {
   addWritingOptions(command)
     .addHelpText("after", HELP)
     .action(async (input: string, output: string, options: ExtractOptions) => {
-      process.exitCode = await runWriting("extracted", options, async (signal) => {
+      process.exitCode = await runWriting("extracted", output, options, async (signal) => {
         const weights = await openWeightsInput(input, signal);
         const close = (): Promise<void> => weights.whole.close();
         try {
@@ -61,7 +61,7 @@ export function addExtract(program: Command): void {
             stripPrefix,
           });
           const { metadata } = weights.whole;
-          return { output, tensors, metadata, maxShardSize, inputs: weights.paths, close };
+          return { tensors, metadata, maxShardSize, inputs: weights.paths, close };
         } catch (error) {
           await close();
           throw error;

@@ -14,7 +14,7 @@ import { isAddress } from "../address.ts";
 import { expandInputs, INPUTS } from "../inputs.ts";
 import { interruptible } from "../interrupt.ts";
 import { openFiles } from "../open-files.ts";
-import { EXIT, fail } from "../output/failure.ts";
+import { EXIT, errorJson, exitCodeOf, fail } from "../output/failure.ts";
 import { type Progress, startProgress } from "../output/progress.ts";
 import { errorColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
@@ -37,6 +37,10 @@ Later: safetensors check model.safetensors --manifest model.safetensors.manifest
 
 --metadata records the digests of tensors and of the data in the header of each file, in place if
 there is room. Later: safetensors check model.safetensors --digests
+
+JSON:
+  { results: [{ input, files: [{ file, bytes, sha256 }], tensors?: [{ name, dtype, shape, sha256 }],
+                manifest?, error? }] }
 
 Examples:
   safetensors hash model/ > SHA256SUMS && sha256sum --check SHA256SUMS
@@ -82,10 +86,11 @@ async function hash(inputs: readonly string[], options: HashOptions, signal: Abo
       } catch (error) {
         progress.stop();
         if (signal.aborted) throw error;
-        code = Math.max(code, await fail(error, false));
+        if (json) results.push({ input, error: errorJson(error) });
+        code = Math.max(code, json ? exitCodeOf(error) : await fail(error, false));
       }
     }
-    if (json) await printLines([toJson(results, 2)]);
+    if (json) await printLines([toJson({ results }, 2)]);
     return code;
   } catch (error) {
     if (signal.aborted) throw error;
@@ -142,7 +147,11 @@ function hashJson(input: string, { folder, files, tensors, manifest }: Hashed): 
   return {
     input,
     ...(manifest !== undefined && { manifest }),
-    files: Array.from(files, ([file, digest]) => ({ file: join(folder, file), ...digest })),
+    files: Array.from(files, ([file, { size, sha256 }]) => ({
+      file: join(folder, file),
+      bytes: size,
+      sha256,
+    })),
     ...(tensors.size > 0 && { tensors: Array.from(tensors, ([name, digest]) => ({ name, ...digest })) }),
   };
 }

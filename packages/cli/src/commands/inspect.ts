@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { OpenedFiles, Traffic } from "safetensors.js";
-import { globFilter } from "../glob.ts";
+import { collectGlobs, globFilter } from "../glob.ts";
 import { forEachInput, INPUTS, type InputsOptions } from "../inputs.ts";
 import { openFiles } from "../open-files.ts";
 import { EXIT, errorJson, problemText } from "../output/failure.ts";
@@ -25,7 +25,7 @@ const VALUE_LENGTH = 72;
 interface InspectOptions extends InputsOptions {
   readonly tree?: true;
   readonly table?: true;
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly key?: string;
   readonly limit?: number;
 }
@@ -62,7 +62,11 @@ export function addInspect(program: Command): void {
     .argument("<input...>", INPUTS)
     .option("--tree", `group tensors by their names (the default for more than ${TABLE_ROWS} tensors)`)
     .option("--table", "list the tensors one by one, in the order of the file")
-    .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
+    .option(
+      "--names <glob>",
+      "only tensors whose name matches: * is any text, ? is one character; may be repeated",
+      collectGlobs,
+    )
     .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--limit <n>", "show at most so many lines of tensors", parseLimit)
     .option("--json", "print everything as JSON; of several inputs as a list")
@@ -140,7 +144,8 @@ function* summaryRows(
     return files.length > 1 ? `${nameText(file)}  ${formatBytes(bytes)}` : nameText(file);
   });
   yield ["size", exact(size, formatBytes(size), "bytes")];
-  const filtered = names === undefined ? "" : ` of ${formatCount(whole.size)}, named ${nameText(names)}`;
+  const filtered =
+    names === undefined ? "" : ` of ${formatCount(whole.size)}, named ${names.map(nameText).join(" or ")}`;
   yield ["tensors", formatCount(totals.tensors) + filtered];
   yield ["parameters", exact(totals.parameters, formatParameters(totals.parameters))];
   yield ["data", exact(totals.bytes, formatBytes(totals.bytes), "bytes")];

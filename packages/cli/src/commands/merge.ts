@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { SafetensorsError } from "safetensors.js";
-import { expandInputs } from "../inputs.ts";
+import { expandInputs, ofInput } from "../inputs.ts";
 import type { Fact } from "../output/summary.ts";
 import { nameText } from "../output/text.ts";
 import { openWeightsInput, type WeightsInput } from "../weights-input.ts";
@@ -22,7 +22,8 @@ interface MergeOptions extends WritingOptions {
 
 const HELP = `
 A folder or an index is one input, whatever the number of its files. A tensor that is in two
-inputs is an error, unless --prefer says which one counts.
+inputs is an error, unless --prefer says which one counts. What --with-files copies lies beside the
+first input.
 ${WRITING_HELP}
 
 Examples:
@@ -49,22 +50,24 @@ export function addMerge(program: Command): void {
   addWritingOptions(command)
     .addHelpText("after", HELP)
     .action(async (inputs: string[], options: MergeOptions) => {
-      process.exitCode = await runWriting("merged", options, (signal) => prepare(inputs, options, signal));
+      process.exitCode = await runWriting("merged", options.output, options, (signal) =>
+        prepare(inputs, options, signal),
+      );
     });
 }
 
 async function prepare(patterns: readonly string[], options: MergeOptions, signal: AbortSignal) {
-  const { output, prefer, maxShardSize } = options;
+  const { prefer, maxShardSize } = options;
   const opened: WeightsInput[] = [];
   const close = async (): Promise<void> => {
     for (const { whole } of opened) await whole.close();
   };
   try {
-    for (const input of await expandInputs(patterns)) opened.push(await openWeightsInput(input, signal));
+    for (const input of await expandInputs(patterns))
+      opened.push(await ofInput(input, () => openWeightsInput(input, signal)));
     const tensors = new Map(joined(opened, prefer));
     const { metadata, facts } = mergeMetadata(opened, prefer);
     return {
-      output,
       tensors,
       metadata,
       facts,

@@ -12,6 +12,7 @@ import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { openWeightsInput } from "../weights-input.ts";
 import { addWritingOptions, OUTPUT, runWriting, WRITING_EXITS, type WritingOptions } from "../writing.ts";
+import { asGiven, editedJson } from "./edit.ts";
 
 /** New names that are listed; the rest is counted. */
 const LISTED = 20;
@@ -28,7 +29,8 @@ any other character than / may part the three. Two tensors that would get the sa
 error, and nothing is written then.
 
 Without an output the names are changed in place: where they fit into the room of the header,
-nothing else is written, whatever the size of the file; see \`safetensors edit --help\`.
+nothing else is written, whatever the size of the file; see \`safetensors edit --help\`. The
+options --with-files, --replace, --verify and --resume are for an output.
 
 Examples:
   safetensors rename model.safetensors --sub 's/^model\\.//' --dry-run
@@ -55,7 +57,7 @@ export function addRename(program: Command): void {
 }
 
 async function renameInto(input: string, output: string, options: RenameOptions): Promise<number> {
-  return runWriting("renamed", options, async (signal) => {
+  return runWriting("renamed", output, options, async (signal) => {
     const weights = await openWeightsInput(input, signal);
     const close = (): Promise<void> => weights.whole.close();
     try {
@@ -65,7 +67,7 @@ async function renameInto(input: string, output: string, options: RenameOptions)
       });
       const json = { renamed: Object.fromEntries(names) };
       const { metadata } = weights.whole;
-      return { output, tensors, metadata, inputs: weights.paths, facts: factsOf(names), json, close };
+      return { tensors, metadata, inputs: weights.paths, facts: factsOf(names), json, close };
     } catch (error) {
       await close();
       throw error;
@@ -76,16 +78,20 @@ async function renameInto(input: string, output: string, options: RenameOptions)
 async function renameInPlace(input: string, options: RenameOptions): Promise<number> {
   return interruptible(async (signal) => {
     try {
+      if (options.withFiles ?? options.replace ?? options.verify ?? options.resume) {
+        const text =
+          "--with-files, --replace, --verify and --resume are for an output; without one only headers change";
+        throw new SafetensorsError("UNSUPPORTED", text);
+      }
       const names = await namesIn(input, options, signal);
       const { dryRun = false } = options;
-      const { files, index } = await editCheckpoint(input, { rename: names }, { dryRun, signal });
+      const edited = await asGiven(await editCheckpoint(input, { rename: names }, { dryRun, signal }), input);
       if (options.json) {
-        const changed = files.map(({ path, how }) => ({ output: path, how }));
         const renamed = Object.fromEntries(names);
-        await printLines([toJson({ files: changed, ...(index && { index }), renamed, dryRun }, 2)]);
+        await printLines([toJson({ ...editedJson(edited), renamed, dryRun }, 2)]);
       } else if (!options.quiet) {
         const verb = dryRun ? "would rename" : "renamed";
-        const where = files.every(({ how }) => how !== "rewritten") ? "in place" : "written anew";
+        const where = edited.files.every(({ how }) => how !== "rewritten") ? "in place" : "written anew";
         await printLines([`${outColors.green(verb)} ${plural(names.size, "tensor")}, ${where}`]);
         await printLines(table([{ style: outColors.dim }, {}], factsOf(names)));
       }
@@ -129,8 +135,10 @@ async function readMap(path: string): Promise<Map<string, string>> {
     value = JSON.parse(await readFile(path, "utf8"));
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT")
+      throw new SafetensorsError("NOT_FOUND", `there is no file ${path}`, { file: path });
     if (code !== undefined)
-      throw new SafetensorsError("NOT_FOUND", `${path} cannot be read: ${code}`, { file: path });
+      throw new SafetensorsError("IO", `${path} cannot be read: ${code}`, { file: path, cause });
     throw wrong("it is not JSON");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value))

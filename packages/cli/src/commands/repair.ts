@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { SafetensorsError } from "safetensors.js";
 import { type RepairReport, repairCheckpoint } from "safetensors.js/node";
+import { isAddress } from "../address.ts";
 import { interruptible } from "../interrupt.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { formatBytes, plural } from "../output/numbers.ts";
@@ -9,6 +10,8 @@ import { type Fact, listed } from "../output/summary.ts";
 import { table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
+import { checkOutput } from "../output-path.ts";
+import { savedJson } from "../writing.ts";
 
 /** Defects, files and lost tensors that are listed; the rest is counted. */
 const LISTED = 20;
@@ -66,7 +69,12 @@ async function repair(
 ): Promise<number> {
   const progress = startProgress(!options.quiet);
   try {
-    if (output === undefined && !options.dryRun) {
+    if (isAddress(input)) {
+      const text = `${input} is an address; download it, and repair the copy`;
+      throw new SafetensorsError("UNSUPPORTED", text, { file: input });
+    }
+    if (output !== undefined) await checkOutput(output);
+    else if (!options.dryRun) {
       throw new SafetensorsError("UNSUPPORTED", "an output is needed: a file or a folder, or --dry-run");
     }
     const report = await repairCheckpoint(input, options.dryRun ? undefined : output, {
@@ -75,7 +83,7 @@ async function repair(
       onProgress: progress.update,
     });
     progress.stop();
-    if (options.json) await printLines([toJson(reportJson(report), 2)]);
+    if (options.json) await printLines([toJson(reportJson(report, options), 2)]);
     else if (!options.quiet || report.status === "refused") await printLines(reportLines(report, input));
     return report.fatal.length > 0 ? EXIT.invalid : EXIT.ok;
   } catch (error) {
@@ -86,16 +94,27 @@ async function repair(
 }
 
 const VERDICTS: Readonly<Record<RepairReport["status"], string>> = {
-  sound: outColors.green("nothing is wrong"),
+  sound: outColors.green("nothing is wrong, nothing to write"),
   repaired: outColors.green("can be repaired"),
   salvaged: outColors.yellow("can be salvaged in part"),
   refused: outColors.red("cannot be repaired"),
 };
 
-function reportJson({ saved, ...report }: RepairReport): object {
-  if (!saved) return report;
-  const { files, index } = saved;
-  return { ...report, saved: { files, ...(index !== undefined && { index }) } };
+function reportJson(
+  { status, repairable, fatal, lost, saved }: RepairReport,
+  { dryRun }: RepairOptions,
+): object {
+  const defectJson = ({ file, text }: RepairReport["fatal"][number]): object => {
+    return { ...(file !== undefined && { file }), message: text };
+  };
+  return {
+    status,
+    repairable: repairable.map(defectJson),
+    fatal: fatal.map(defectJson),
+    lost,
+    ...(saved ? savedJson(saved) : { files: [] }),
+    dryRun: dryRun ?? false,
+  };
 }
 
 function* reportLines(report: RepairReport, input: string): Iterable<string> {

@@ -12,7 +12,7 @@ import {
 } from "../writing.ts";
 
 interface SplitOptions extends WritingOptions {
-  readonly maxSize?: number;
+  readonly maxShardSize?: number;
   readonly files?: number;
   readonly byLayer?: true;
   readonly tight?: true;
@@ -28,7 +28,7 @@ ${WRITING_HELP}
 
 Examples:
   safetensors split model.safetensors model/
-  safetensors split model.safetensors model/ --max-size 2GB
+  safetensors split model.safetensors model/ --max-shard-size 2GB
   safetensors split model/ parts/ --files 4
   safetensors split model/ layers/ --by-layer
 ${WRITING_EXITS}`;
@@ -42,7 +42,7 @@ export function addSplit(program: Command): void {
     .argument("<input>", "a safetensors file, an index, a folder with either, or an address")
     .argument("<folder>", "a folder for the files; it is made")
     .addOption(
-      new Option("--max-size <size>", "files of at most 5GB, 500MB …; units are decimal")
+      new Option("--max-size, --max-shard-size <size>", "files of at most 5GB, 500MB …; units are decimal")
         .argParser(parseSizeOption)
         .conflicts(["files", "byLayer"]),
     )
@@ -58,14 +58,13 @@ export function addSplit(program: Command): void {
         "byLayer",
       ]),
     )
-    .option("--stem <text>", "begin of the files' names", "model");
+    .option("--stem <text>", "begin of the files' names", parseStem, "model");
   addWritingOptions(command)
     .addHelpText("after", HELP)
     .action(async (input: string, folder: string, options: SplitOptions) => {
-      process.exitCode = await runWriting("split", options, async (signal) => {
+      process.exitCode = await runWriting("split", folder, options, async (signal) => {
         const weights = await openWeightsInput(input, signal);
         return {
-          output: folder,
           tensors: weights.whole,
           inputs: weights.paths,
           ...(options.stem !== undefined && { stem: options.stem }),
@@ -76,10 +75,16 @@ export function addSplit(program: Command): void {
     });
 }
 
-function splitOf({ maxSize = USUAL_SIZE, files, byLayer, tight }: SplitOptions): Writing["split"] {
+function splitOf({ maxShardSize = USUAL_SIZE, files, byLayer, tight }: SplitOptions): Writing["split"] {
   if (byLayer) return splitByLayer;
   if (files !== undefined) return (sizes) => splitEvenly(sizes, files);
-  return tight ? (sizes) => splitTightly(sizes, maxSize) : (sizes) => splitGreedily(sizes, maxSize);
+  return tight ? (sizes) => splitTightly(sizes, maxShardSize) : (sizes) => splitGreedily(sizes, maxShardSize);
+}
+
+/** A part of a name, which leads to no other folder. */
+function parseStem(text: string): string {
+  if (/^[^./\\][^/\\]*$/.test(text)) return text;
+  throw new InvalidArgumentError("It is the begin of a name: no folder, and no dot in front.");
 }
 
 function parseCount(text: string): number {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Dtype, TensorHandle, Traffic } from "safetensors.js";
-import { globFilter } from "../glob.ts";
+import { checkChoice, collectGlobs, globFilter } from "../glob.ts";
 import { forEachInput, INPUTS, type InputsOptions } from "../inputs.ts";
 import { numbersOf } from "../numbers-of.ts";
 import { openFiles } from "../open-files.ts";
@@ -15,7 +15,7 @@ import { formatValue } from "../output/values.ts";
 import { Statistics, type Summary } from "../statistics.ts";
 
 interface StatsOptions extends InputsOptions {
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly key?: string;
   readonly quiet?: true;
   readonly failOnNan?: true;
@@ -49,7 +49,11 @@ export function addStats(program: Command): void {
     .summary("show minimum, maximum, mean, deviation and odd values of each tensor")
     .description("Reads the values of tensors and shows what they are like.")
     .argument("<input...>", INPUTS)
-    .option("--names <glob>", "only tensors whose name matches: * is any text, ? is one character")
+    .option(
+      "--names <glob>",
+      "only tensors whose name matches: * is any text, ? is one character; may be repeated",
+      collectGlobs,
+    )
     .option("--key <path>", "PyTorch: where the tensors are, if the file has several sets of them")
     .option("--fail-on-nan", "exit with 1 if a value is NaN or infinite")
     .option("--json", "print the results as JSON; of several inputs as a list")
@@ -72,6 +76,7 @@ interface Row extends Summary {
 async function stats(input: string, { key, ...options }: StatsOptions, traffic: Traffic): Promise<number> {
   const names = globFilter(options.names);
   await using opened = await openFiles(input, { mode: "strict", key, names, traffic });
+  checkChoice(opened.whole.keys(), options.names);
   const tensors = [...opened.whole];
   const total = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const progress = startProgress(!options.quiet);

@@ -42,8 +42,9 @@ interface TransformOptions extends WritingOptions {
 }
 
 const HELP = `
-Nothing is computed: tensors are renamed, stacked, joined, split, transposed and permuted while they
-are copied. --recipe takes the name of a recipe that --list shows, or a file with one.
+Nothing is computed: tensors are renamed, stacked, joined, split, transposed and permuted while
+they are copied. --recipe takes the name of a recipe that --list shows, or a file with one.
+Values that a recipe needs come from --config, or one by one: --set num_attention_heads=32
 ${WRITING_HELP}
 
 Examples:
@@ -51,7 +52,7 @@ Examples:
   safetensors transform mixtral/ stacked/ --recipe mixtral-experts
   safetensors transform stacked/ mixtral/ --recipe mixtral-experts --reverse
   safetensors transform consolidated.safetensors hf/ --recipe meta-llama --config params.json
-  safetensors transform phi/ fused/ --recipe phi3-fused --set num_attention_heads=32 hidden_size=3072
+  safetensors transform phi/ fused/ --recipe phi3-fused --config phi/config.json
   safetensors transform model/ out/ --recipe my-recipe.json --dry-run
 ${WRITING_EXITS}`;
 
@@ -90,7 +91,7 @@ function transform(
   recipeName: string,
   options: TransformOptions,
 ): Promise<number> {
-  return runWriting("transformed", options, async (signal) => {
+  return runWriting("transformed", output, options, async (signal) => {
     const found = RECIPES.get(recipeName) ?? (await readRecipe(recipeName));
     const recipe = options.reverse ? invertRecipe(found) : found;
     const variables = new Map([...(await numbersOf(options.config)), ...(options.set ?? [])]);
@@ -99,7 +100,6 @@ function transform(
     try {
       const { tensors, report } = applyRecipe(weights.whole, recipe, { variables });
       return {
-        output,
         tensors: tensors.map((tensor) => [tensor.name, tensor] as const),
         metadata: weights.whole.metadata,
         maxShardSize: options.maxShardSize,
@@ -194,6 +194,11 @@ async function readSmall(path: string): Promise<Uint8Array> {
     if ((await stat(path)).size <= MAX_JSON_BYTES) return await readFile(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EISDIR") {
+      throw new SafetensorsError("UNSUPPORTED", `${nameText(path)} is a folder, not a JSON file`, {
+        file: path,
+      });
+    }
     if (code !== "ENOENT") throw new SafetensorsError("IO", message, { file: path, cause: error });
     throw new SafetensorsError("NOT_FOUND", `there is no file ${nameText(path)}`, { file: path });
   }

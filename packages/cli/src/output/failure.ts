@@ -81,13 +81,16 @@ export function adviceFor(error: SafetensorsError): string | undefined {
       return "Check the path.";
     case "IO":
       return adviceForSystemError((details.cause as NodeJS.ErrnoException | undefined)?.code);
-    case "SHORT_READ":
     case "TRUNCATED":
+      return "The file is incomplete: get it again. The tensors that are whole: safetensors repair --salvage";
+    case "TRAILING_BYTES":
+      return "If the tensors are what they should be, safetensors repair writes a file without the rest.";
+    case "SHORT_READ":
     case "INVALID_HEADER_LENGTH":
       return "The file is incomplete: get it again.";
     case "INVALID_INDEX":
     case "INDEX_MISMATCH":
-      return "Index and files do not belong together: get the whole checkpoint again.";
+      return "Index and files do not belong together: get the whole checkpoint again. A new index, if one can be made: safetensors repair";
     case "DIGEST_MISMATCH":
       return "The data is not what the manifest was made of: get it again, or make a new manifest.";
     case "UNSAFE_FILE_NAME":

@@ -15,11 +15,14 @@ const BAR_WIDTH = 28;
 /** Starts a bar, if it is wanted; it shows with the first update. */
 export function startProgress(wanted: boolean): Progress {
   if (!wanted || !process.stderr.isTTY) return { update() {}, stop() {} };
+  const isWatched = process.listenerCount("SIGINT") > 0;
   let started: number | undefined;
   const bar = new SingleBar({
     stream: process.stderr,
     clearOnComplete: true,
-    hideCursor: true,
+    // Where Ctrl-C ends the program at once, nobody would put the terminal back as it was.
+    hideCursor: isWatched,
+    linewrap: !isWatched,
     format(_options, { value, total }, { file }: { file: string }) {
       const seconds = (performance.now() - (started ?? 0)) / 1000;
       const share = total === 0 ? 1 : value / total;

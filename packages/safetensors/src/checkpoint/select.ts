@@ -1,3 +1,4 @@
+import { quote, SafetensorsError } from "../errors.ts";
 import type { TensorView } from "../view/tiling.ts";
 import { Checkpoint, type TensorIndex } from "./checkpoint.ts";
 
@@ -20,6 +21,25 @@ export function nameTest(choice: NameChoice | undefined): (name: string) => bool
   if (typeof choice === "function") return choice;
   const listed = listedNames(choice);
   return (name) => listed!.has(name);
+}
+
+/**
+ * `nameTest` of a choice whose listed names must all be there.
+ *
+ * @throws `TENSOR_NOT_FOUND`
+ */
+export function nameTestIn(
+  choice: NameChoice | undefined,
+  has: (name: string) => boolean,
+): (name: string) => boolean {
+  const listed = listedNames(choice);
+  for (const name of listed ?? []) {
+    if (has(name)) continue;
+    throw new SafetensorsError("TENSOR_NOT_FOUND", `there is no tensor named ${quote(name)}`, {
+      tensor: name,
+    });
+  }
+  return nameTest(listed ?? choice);
 }
 
 /**

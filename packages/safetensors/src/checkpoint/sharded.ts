@@ -49,7 +49,7 @@ export function joinShards(
 
   return new Checkpoint({
     format: commonFormat(shards),
-    metadata: mergeMetadata(shards),
+    metadata: mergeMetadata(shards.values()),
     problems,
     tensors: new ShardedIndex(shards, owners),
     close: async () => {
@@ -64,10 +64,10 @@ function commonFormat(shards: ReadonlyMap<string, Checkpoint>): string {
 }
 
 /** The metadata of all files; where two disagree on a key, the first one counts. */
-function mergeMetadata(shards: ReadonlyMap<string, Checkpoint>): Map<string, string> {
+export function mergeMetadata(files: Iterable<Pick<Checkpoint, "metadata">>): Map<string, string> {
   const merged = new Map<string, string>();
-  for (const shard of shards.values()) {
-    for (const [key, value] of shard.metadata) if (!merged.has(key)) merged.set(key, value);
+  for (const { metadata } of files) {
+    for (const [key, value] of metadata) if (!merged.has(key)) merged.set(key, value);
   }
   return merged;
 }

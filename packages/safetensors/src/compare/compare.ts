@@ -1,5 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { listedNames, type NameChoice, nameTest } from "../checkpoint/select.ts";
+import { type NameChoice, nameTestIn } from "../checkpoint/select.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import type { Dtype } from "../dtype/dtype.ts";
 import { compareUtf8 } from "../format/utf8.ts";
@@ -57,14 +57,14 @@ export interface Comparison {
  * Compares two checkpoints, of whatever formats, by tensor names: first what their headers say, then the values, piece
  * by piece. The order of the tensors and how they are split into files do not matter.
  *
- * @throws what reading throws
+ * @throws `TENSOR_NOT_FOUND` for a listed name that neither has; what reading throws
  */
 export async function compareCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
   options: CompareOptions = {},
 ): Promise<Comparison> {
-  const isWanted = nameTest(listedNames(options.names) ?? options.names);
+  const isWanted = nameTestIn(options.names, (name) => a.has(name) || b.has(name));
   const wanted = (checkpoint: Checkpoint): Map<string, TensorHandle> =>
     new Map(
       Array.from(checkpoint, (tensor) => [tensor.name, tensor] as const).filter(([name]) => isWanted(name)),

@@ -7,7 +7,6 @@ import type { ReadOptions } from "../source/source.ts";
 import { piecesOf, type TensorView } from "../view/tiling.ts";
 import { commonKind, complexOf, integersOf, numbersOf } from "./numbers.ts";
 
-
 import { Tally, type ValueDifferences } from "./tally.ts";
 
 /** Bytes of each side read at once. From a source far away fewer, larger reads are worth their memory. */

@@ -20,7 +20,11 @@ export async function findDifferent(
   const size = byteLength(parts[0]!.view);
   const other = parts.find(({ view }) => byteLength(view) !== size);
   if (other) return other;
-  const share = Math.min(MOST_AT_ONCE, Math.max(FEWEST_AT_ONCE, Math.floor(BUFFER_BYTES / parts.length)), size);
+  const share = Math.min(
+    MOST_AT_ONCE,
+    Math.max(FEWEST_AT_ONCE, Math.floor(BUFFER_BYTES / parts.length)),
+    size,
+  );
   const takers = parts.map(({ view }) => {
     return new PieceTaker(new TensorHandle(name, view), new Uint8Array(share), { signal });
   });

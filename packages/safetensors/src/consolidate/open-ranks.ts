@@ -6,11 +6,11 @@ import type { ReadOptions } from "../source/source.ts";
 import type { FileStore } from "../source/store.ts";
 import { byteLength } from "../view/view.ts";
 import { CutMap, type CutRules, patternFor } from "./cuts.ts";
+import { findDifferent } from "./find-different.ts";
 import { differs } from "./join-ranks.ts";
 import { closeAll, type OpenedRankFile, openRankFiles } from "./open-rank-files.ts";
 import { type Distribution, type PlannedTensor, planByRules, planPlaced } from "./plan-tensors.ts";
 import { findRankFiles, type RankChoice, type RankFiles, type RankKind } from "./rank-files.ts";
-import { findDifferent } from "./find-different.ts";
 import { DCP_KEYS, SHARDING_INFO } from "./sharding-info.ts";
 
 /** Options of `openRanks`. */

@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { JsonCursor } from "../format/json-cursor.ts";
+import { isJsonError } from "../format/json-error.ts";
 
 /** Where a file of PyTorch's distributed checkpoint says which part of each tensor it has. */
 export const SHARDING_INFO = "DCP_SHARDING_INFO";
@@ -29,7 +30,7 @@ export function readShardingInfo(checkpoint: Checkpoint): ReadonlyMap<string, re
       offsets.set(name, readOffsets(name, checkpoint.get(name).shape.length, cursor));
     });
   } catch (error) {
-    if (!(error instanceof SafetensorsError && /JSON|HEADER|UTF8/.test(error.code))) throw error;
+    if (!isJsonError(error)) throw error;
     throw invalid(error.reason);
   }
   for (const name of offsets.size === checkpoint.size ? [] : checkpoint.keys()) {

@@ -1,6 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { listedNames, type NameChoice, nameTest } from "../checkpoint/select.ts";
-import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { type NameChoice, nameTestIn } from "../checkpoint/select.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { Manifest, TensorDigest } from "./manifest.ts";
@@ -23,13 +22,16 @@ export interface HashTensorsOptions extends ReadOptions {
 /**
  * The digests of tensors, in the order of the checkpoint; memory stays at one piece. They are of the packed little-endian
  * bytes, so that they are the same in whatever file, format or order the tensors lie.
+ *
+ * @throws `TENSOR_NOT_FOUND` for a listed name that is not there; what reading throws
  */
 export async function hashTensors(
   checkpoint: Checkpoint,
   options: HashTensorsOptions = {},
 ): Promise<Map<string, TensorDigest>> {
   const { signal, hasher = sha256, onProgress } = options;
-  const tensors = wantedTensors(checkpoint, options.names);
+  const isWanted = nameTestIn(options.names, (name) => checkpoint.has(name));
+  const tensors = Array.from(checkpoint).filter(({ name }) => isWanted(name));
   const total = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const buffer = new Uint8Array(BUFFER_BYTES);
   const digests = new Map<string, TensorDigest>();
@@ -51,13 +53,14 @@ export async function hashTensors(
  * Compares tensors with a manifest: all of both, or those with the names that are asked for.
  *
  * @returns a `DIGEST_MISMATCH` for each tensor that is not as the manifest says, with its name
+ * @throws `TENSOR_NOT_FOUND` for a listed name that neither has; what reading throws
  */
 export async function verifyTensors(
   checkpoint: Checkpoint,
   manifest: Pick<Manifest, "tensors">,
   options: HashTensorsOptions = {},
 ): Promise<SafetensorsError[]> {
-  const isWanted = nameTest(listedNames(options.names) ?? options.names);
+  const isWanted = nameTestIn(options.names, (name) => checkpoint.has(name) || manifest.tensors.has(name));
   const found = await hashTensors(checkpoint, { ...options, names: isWanted });
   const expected = [...manifest.tensors].filter(([name]) => isWanted(name));
   return compareTensorDigests(found, new Map(expected));
@@ -79,9 +82,4 @@ export function compareTensorDigests(
     problems.push(new SafetensorsError("DIGEST_MISMATCH", text, { tensor: name }));
   }
   return problems;
-}
-
-function wantedTensors(checkpoint: Checkpoint, names: NameChoice | undefined): TensorHandle[] {
-  const isWanted = nameTest(listedNames(names) ?? names);
-  return Array.from(checkpoint).filter(({ name }) => isWanted(name));
 }

@@ -1,9 +1,10 @@
+export { withoutDigests } from "../checkpoint/digest-keys.ts";
 export {
   type HashTensorsOptions,
   hashTensors,
   verifyTensors,
 } from "./hash-tensors.ts";
-export { digestMetadata, manifestInMetadata, withoutDigests } from "./in-metadata.ts";
+export { digestMetadata, manifestInMetadata } from "./in-metadata.ts";
 export {
   encodeManifest,
   type FileDigest,

@@ -2,6 +2,7 @@ import { checkShardFileName } from "../checkpoint/shard-index.ts";
 import { type Dtype, isDtype } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { JsonCursor } from "../format/json-cursor.ts";
+import { isJsonError } from "../format/json-error.ts";
 import { compareUtf8 } from "../format/utf8.ts";
 import { MAX_INDEX_BYTES, MAX_SHARDS } from "../limits.ts";
 
@@ -82,8 +83,12 @@ export function parseManifest(json: Uint8Array): Manifest {
   try {
     return new ManifestReader(json).read();
   } catch (error) {
-    if (!(error instanceof SafetensorsError) || !/JSON|HEADER|UTF8/.test(error.code)) throw error;
-    throw new SafetensorsError("INVALID_MANIFEST", `the manifest is not valid: ${error.reason}`, error.details);
+    if (!isJsonError(error)) throw error;
+    throw new SafetensorsError(
+      "INVALID_MANIFEST",
+      `the manifest is not valid: ${error.reason}`,
+      error.details,
+    );
   }
 }
 

@@ -7,6 +7,12 @@ import type { ReadOptions } from "../source/source.ts";
 import type { Manifest, TensorDigest } from "./manifest.ts";
 import { type Hasher, hex, sha256 } from "./sha256.ts";
 
+/** Bytes that a hasher gets at once: node:crypto refuses 2 GiB and more. */
+const PIECE_BYTES = 16 << 20;
+
+/** Bytes up to which WebCrypto is used: it takes a copy of all, and Node's refuses 2 GiB and more. */
+const WEBCRYPTO_BYTES = 256 << 20;
+
 /** Options of `verifying`. */
 export interface VerifyOptions {
   /** A faster SHA-256 than the runtime's WebCrypto or the portable one: `() => createHash("sha256")` in Node. */
@@ -83,11 +89,13 @@ class Verifier {
   async #digestOf(bytes: Uint8Array): Promise<Uint8Array> {
     // WebCrypto takes no shared memory, and web pages that do not come by https have none.
     const { subtle } = globalThis.crypto ?? {};
-    if (!this.#hasher && subtle && bytes.buffer instanceof ArrayBuffer) {
+    const isFit = bytes.buffer instanceof ArrayBuffer && bytes.length <= WEBCRYPTO_BYTES;
+    if (!this.#hasher && subtle && isFit) {
       return new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
     }
     const hasher = this.begin();
-    hasher.update(bytes);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+      hasher.update(bytes.subarray(at, at + PIECE_BYTES));
     return hasher.digest();
   }
 }

@@ -1,12 +1,19 @@
 import { basename, dirname, join } from "node:path";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { withoutDigests } from "../checkpoint/digest-keys.ts";
 import { TensorHandle } from "../checkpoint/tensor.ts";
 import { elementCount } from "../dtype/dtype.ts";
-import { SafetensorsError } from "../errors.ts";
+import { quote, SafetensorsError } from "../errors.ts";
 import { checkedByteLength, encodeHeader, sortTensors } from "../format/encode.ts";
-import { withoutDigests } from "../manifest/index.ts";
+import { MAX_SHARDS } from "../limits.ts";
 import { groupAliases, type NamedTensor } from "../save/aliases.ts";
-import { chunksOfInput, type SaveInput, type SaveInputs, type TensorStream } from "../save/save.ts";
+import {
+  chunksOfInput,
+  entriesOf,
+  type SaveInput,
+  type SaveInputs,
+  type TensorStream,
+} from "../save/save.ts";
 import { shardName, splitGreedily } from "../save/split.ts";
 import type { OutputFile, OutputIndex } from "./convert-write.ts";
 
@@ -27,8 +34,14 @@ export interface LayoutOptions {
    * order of the input does not matter. `given`: in that of the input, as huggingface_hub does.
    */
   readonly order?: "canonical" | "given" | undefined;
-  /** For every file. Of a checkpoint its own, unless given. Digests in it are left out: they are of what was before. */
+  /**
+   * For every file. Of a checkpoint its own, unless given. Digests in it are left out: they are of what was before. What it
+   * says of names without data (see `CheckpointLayout.aliases`) stays, also if the tensor that they share has another name
+   * by now.
+   */
   readonly metadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>> | undefined;
+  /** Bytes of room in each header for later edits (see `editFile`); none unless said otherwise. */
+  readonly reserve?: number | undefined;
   /** Begin of the names of the files in a folder; "model" unless said otherwise. */
   readonly stem?: string | undefined;
 }
@@ -49,7 +62,8 @@ export const isFilePath = (output: string): boolean => output.endsWith(".safeten
  * Decides what goes into which file. Nothing is read or written.
  *
  * @param output a path that ends in `.safetensors` is a file; any other is a folder.
- * @throws what `encodeHeader` throws; `OUT_OF_RANGE` if `split` does not give each name once
+ * @throws what `encodeHeader` throws; `OUT_OF_RANGE` if `split` does not give each name once; `LIMIT_EXCEEDED` for more files
+ *   than a checkpoint can have; `UNSAFE_FILE_NAME` for a stem that is no bare name
  */
 export function layOutCheckpoint(
   output: string,
@@ -57,9 +71,9 @@ export function layOutCheckpoint(
   options: LayoutOptions,
 ): CheckpointLayout {
   const folder = isFilePath(output) ? dirname(output) : output;
-  const stem = isFilePath(output) ? basename(output, ".safetensors") : (options.stem ?? "model");
+  const stem = isFilePath(output) ? basename(output, ".safetensors") : checkedStem(options.stem ?? "model");
   const metadata = withoutDigests(metadataOf(tensors, options));
-  const given = entriesOf(tensors);
+  const given = inputsOf(tensors);
   const canonical = sortTensors(given);
   const entries = options.order === "given" ? given : canonical;
   const aliases = aliasesIn(entries, metadata);
@@ -71,9 +85,11 @@ export function layOutCheckpoint(
     const ties = [...aliases].filter(([, kept]) => members.has(kept));
     const all = new Map([...metadata, ...ties]);
     const own = all.size > 0 ? all : undefined;
-    const { bytes, dataLength } = encodeHeader(members, { metadata: own });
+    const { reserve } = options;
+    const { bytes, dataLength } = encodeHeader(members, { metadata: own, reserve });
     const path = join(folder, shardName(stem, "safetensors", position + 1, groups.length));
-    return { path, tensors: members, metadata: own, dataLength, byteLength: bytes.length + dataLength };
+    const byteLength = bytes.length + dataLength;
+    return { path, tensors: members, metadata: own, reserve, dataLength, byteLength };
   });
   if (files.length === 1) return { folder, files, aliases };
   const parameters = [...stored.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
@@ -81,9 +97,16 @@ export function layOutCheckpoint(
   return { folder, files, index: { path, metadata: { total_parameters: parameters } }, aliases };
 }
 
-function entriesOf(tensors: SaveInputs | Checkpoint): (readonly [name: string, input: SaveInput])[] {
+/** A stem with a folder in it would lead out of the output; hidden files are not found again. */
+function checkedStem(stem: string): string {
+  if (stem !== "" && !/^\.|[/\\]/.test(stem)) return stem;
+  const text = `${quote(stem)} cannot be the begin of files' names: it must be a bare name, and not begin with a dot`;
+  throw new SafetensorsError("UNSAFE_FILE_NAME", text);
+}
+
+function inputsOf(tensors: SaveInputs | Checkpoint): (readonly [name: string, input: SaveInput])[] {
   if (tensors instanceof Checkpoint) return Array.from(tensors, (tensor) => [tensor.name, tensor]);
-  return Symbol.iterator in tensors ? [...tensors] : Object.entries(tensors);
+  return entriesOf(tensors);
 }
 
 function metadataOf(
@@ -118,6 +141,10 @@ function groupsOf(
     return [name, checkedByteLength(name, dtype, shape)] as const;
   });
   const groups = (split ?? ((all) => splitGreedily(all, maxShardSize)))(sizes);
+  if (groups.length > MAX_SHARDS) {
+    const text = `the tensors would go into ${groups.length} files, of which at most ${MAX_SHARDS} can be read back; make them larger`;
+    throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_SHARDS" });
+  }
   const names = groups.flat();
   if (
     names.length !== stored.size ||

@@ -4,7 +4,7 @@ import type { FloatDtype } from "../dtype/cast.ts";
 import { DTYPES } from "../dtype/dtype.ts";
 import { type AliasOptions, groupAliases } from "../save/aliases.ts";
 import { castTensor } from "../save/cast.ts";
-import { applyNameRules, type NameRules } from "../save/rename.ts";
+import { applyNameRules, type NameRules } from "../save/name-rules.ts";
 import type { TensorStream } from "../save/save.ts";
 import { splitGreedily } from "../save/split.ts";
 

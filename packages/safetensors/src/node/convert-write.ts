@@ -19,6 +19,8 @@ export interface OutputFile {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, TensorStream>;
   readonly metadata: ReadonlyMap<string, string> | undefined;
+  /** Bytes of room in the header for later edits; none unless said otherwise. */
+  readonly reserve?: number | undefined;
   /** Bytes of the tensors. */
   readonly dataLength: number;
 }
@@ -149,11 +151,12 @@ function weightMapOf(files: readonly OutputFile[]): Map<string, string> {
 
 /** Writes one file up to its last byte, and returns where it is until it takes its place. */
 async function writeFile(
-  { path, tensors, metadata }: OutputFile,
+  file: OutputFile,
   group: FileGroup,
   options: WriteOptions & { readonly onProgress: (done: number) => void },
 ): Promise<string> {
   const { verify, signal, resume, onProgress } = options;
+  const { path, tensors, metadata, reserve } = file;
   const sink = await group.add(path);
   const sums = verify ? new WrittenSums(tensors) : undefined;
   const hash = resume === undefined ? undefined : createHash("sha256");
@@ -167,18 +170,18 @@ async function writeFile(
     commit: sink.commit,
     abort: sink.abort,
   };
-  await save(listening, sums?.tensors ?? tensors, { metadata, signal, onProgress });
+  await save(listening, sums?.tensors ?? tensors, { metadata, reserve, signal, onProgress });
   await sums?.check(sink.temporary, path, signal);
   if (resume !== undefined && hash) {
-    const record = { identity: sha256(resume), header: headerOf({ tensors, metadata }), size };
+    const record = { identity: sha256(resume), header: headerOf(file), size };
     await recordPart(sink.temporary, { ...record, sha256: hash.digest("hex") });
   }
   return sink.temporary;
 }
 
 /** What tells files of different content apart before they are written. */
-function headerOf({ tensors, metadata }: Pick<OutputFile, "tensors" | "metadata">): string {
-  return sha256(encodeHeader(tensors, { metadata }).bytes);
+function headerOf({ tensors, metadata, reserve }: OutputFile): string {
+  return sha256(encodeHeader(tensors, { metadata, reserve }).bytes);
 }
 
 /** Takes over the files that an interrupted save of the same input left complete. */

@@ -17,11 +17,12 @@ import {
   headerEdit,
 } from "./edit-file.ts";
 import { rewriteOpened } from "./edit-rewrite.ts";
-import { fileSink } from "./file-sink.ts";
 import { openFile } from "./file-source.ts";
+import { ioError } from "./io-error.ts";
 import type { FileEdit } from "./journal-write.ts";
 import { WRITER_PATTERN, writerState, writerTag } from "./litter-writer.ts";
 import { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
+import { writeSmallFile } from "./small-file.ts";
 
 /** Names of files that are to take the place of others: see `nextFor`. */
 const NEXT = new RegExp(`^\\.(.+)\\.${WRITER_PATTERN}\\.next$`, "s");
@@ -66,7 +67,7 @@ export async function editCheckpointOn(
   const located = await locateCheckpoint(path, "safetensors");
   const { folder, files, index } = located;
   if (files.length === 1 && !index) {
-    if (changes.rename?.size) checkAlone(folder, files[0]!);
+    if (changes.rename?.size) checkNotShard(folder, files[0]!);
     return { files: [await editFileOn(disk, join(folder, files[0]!), changes, options)] };
   }
   const targets = realFiles(located);
@@ -95,7 +96,7 @@ export async function editCheckpointOn(
 }
 
 /** An index that names a file must not be left behind with the old names. */
-function checkAlone(folder: string, file: string): void {
+function checkNotShard(folder: string, file: string): void {
   if (!/-\d{5,6}-of-\d{5,6}\./.test(file)) return;
   const index = readdirSync(folder).find((name) => /\.index(\..+)?\.json$/.test(name));
   if (index === undefined) return;
@@ -181,7 +182,7 @@ async function prepare(
     const written = await rewriteOpened(source, next, changes, options);
     const rewritten = { ...written, path };
     if (options.dryRun) return { result: rewritten };
-    chmodSync(next, statSync(path).mode & 0o7777);
+    keepMode(path, next);
     return { result: rewritten, edit: { path, head, next: basename(next), modified } };
   } finally {
     await source.close();
@@ -191,16 +192,19 @@ async function prepare(
 async function indexEdit(path: string, rename: ReadonlyMap<string, string>): Promise<FileEdit> {
   const head = readFileSync(path);
   const next = nextFor(path);
-  const sink = await fileSink(next);
-  try {
-    await sink.write(renameInIndex(head, rename));
-    await sink.commit();
-  } catch (error) {
-    await sink.abort(error);
-    throw error;
-  }
-  chmodSync(next, statSync(path).mode & 0o7777);
+  await writeSmallFile(next, renameInIndex(head, rename));
+  keepMode(path, next);
   return { path, head, next: basename(next) };
+}
+
+/** Gives the file that is to take a place the mode of the one that has it; if that fails, the new file goes. */
+function keepMode(path: string, next: string): void {
+  try {
+    chmodSync(next, statSync(path).mode & 0o7777);
+  } catch (cause) {
+    rmSync(next, { force: true });
+    throw ioError(path, "edit", cause);
+  }
 }
 
 /** Where a file is until it takes the place of another one: beside it, under a name that says who has written it. */

@@ -1,10 +1,21 @@
-import { closeSync, constants, fchmodSync, fsyncSync, openSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  statSync,
+} from "node:fs";
 import { copyFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { SafetensorsError } from "../errors.ts";
 import { transferBuffer } from "../save/save.ts";
 import { readInto } from "../source/read-into.ts";
 import { realDisk } from "./edit-disk.ts";
 import type { EditOptions } from "./edit-file.ts";
+import { readAt } from "./edit-ranges.ts";
 import { fileSink, flushFolder, followLinks } from "./file-sink.ts";
 import type { FileSource } from "./file-source.ts";
 import { ioError } from "./io-error.ts";
@@ -13,17 +24,19 @@ import { temporaryFor } from "./litter.ts";
 /**
  * Writes a file with another header of the same length. Where the file system can share blocks it is a clone, whose data is
  * not copied; the bytes are the same either way.
+ *
+ * @param head the header that the file has.
  */
 export async function copyWith(
+  head: Uint8Array,
   header: Uint8Array,
   source: FileSource,
   output: string,
   options: EditOptions,
 ): Promise<void> {
-  if (await cloneWith(header, source.name, output)) return;
+  if (await cloneWith(head, header, source, output)) return;
   const sink = await fileSink(output);
   try {
-    sink.begin?.(source.size, options);
     await sink.write(header);
     for await (const chunk of dataOf(source, header.length, options)) await sink.write(chunk);
     await sink.commit();
@@ -33,7 +46,12 @@ export async function copyWith(
   }
 }
 
-async function cloneWith(header: Uint8Array, path: string, output: string): Promise<boolean> {
+async function cloneWith(
+  head: Uint8Array,
+  header: Uint8Array,
+  { name: path, size }: FileSource,
+  output: string,
+): Promise<boolean> {
   const target = await followLinks(output);
   if (statSync(target, { throwIfNoEntry: false })?.isFile() === false) return false;
   const temporary = temporaryFor(target);
@@ -43,8 +61,14 @@ async function cloneWith(header: Uint8Array, path: string, output: string): Prom
     return false;
   }
   try {
+    // The clone has the mode of the file, which may be one that nobody may write.
+    chmodSync(temporary, 0o600);
     const fd = openSync(temporary, "r+");
     try {
+      // Another file may have taken the name since the header was read.
+      const isSame = fstatSync(fd).size === size && Buffer.compare(readAt(fd, 0, head.length), head) === 0;
+      if (!isSame)
+        throw new SafetensorsError("SOURCE_CHANGED", `${path} is not as it was read`, { file: path });
       realDisk.write(fd, header, 0);
       const { mode } = statSync(target, { throwIfNoEntry: false }) ?? { mode: 0o666 & ~process.umask() };
       fchmodSync(fd, mode & 0o7777);

@@ -94,7 +94,7 @@ async function editOpened(
     return rewriteOpened(source, target, changes, options);
   }
   if (isElsewhere) {
-    if (!dryRun) await copyWith(bytes, source, target, options);
+    if (!dryRun) await copyWith(head, bytes, source, target, options);
     return done("copied");
   }
   if (isAsBefore) return done("unchanged");

@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
 import { listedNames, type NameChoice, nameTest } from "../checkpoint/select.ts";
 import { inFile, quote, SafetensorsError } from "../errors.ts";
-import { encodeHeader } from "../format/encode.ts";
+import { encodeHeader, sortTensors } from "../format/encode.ts";
 import { changedMetadata, checkRenames, type HeaderChanges } from "../save/edit.ts";
 import { entriesOf, type SaveInput, type SaveInputs, save } from "../save/save.ts";
 import type { ByteSource } from "../source/source.ts";
@@ -23,7 +23,8 @@ export interface RewriteChanges extends HeaderChanges {
 
 /**
  * Writes a safetensors file anew, with other tensors, names or metadata: streamed, its tensors in canonical order. It takes the
- * place of the old one when it is complete; links are followed, the mode is kept.
+ * place of the old one when it is complete; links are followed, the mode is kept. Digests in the metadata are taken out if
+ * tensors, names or the order of the data are no longer the same.
  *
  * @throws `TENSOR_NOT_FOUND`, `DUPLICATE_NAME`, `INVALID_NAME`, every error of reading and of `save`
  */
@@ -51,12 +52,24 @@ export async function rewriteOpened(
 ): Promise<EditResult> {
   const checkpoint = await openSafetensors(source, { signal });
   const tensors = changedTensors(checkpoint, changes);
-  const metadata = changedMetadata(checkpoint.metadata, changes) ?? checkpoint.metadata;
+  const keepsDigests = !changesTensors(changes) && isInOrder(checkpoint);
+  const metadata = changedMetadata(checkpoint.metadata, changes, keepsDigests) ?? checkpoint.metadata;
   const options = { metadata: metadata.size > 0 ? metadata : undefined, reserve, signal, onProgress };
   const { bytes, dataLength } = encodeHeader(tensors, options);
   if (!dryRun) await save(await fileSink(target), tensors, options);
   const room = bytes.length - 1 - bytes.lastIndexOf(0x7d);
   return { path: target, how: "rewritten", byteLength: bytes.length + dataLength, room };
+}
+
+function changesTensors({ drop, replace, add, rename }: RewriteChanges): boolean {
+  return drop !== undefined || replace !== undefined || add !== undefined || !!rename?.size;
+}
+
+/** Whether the data lies in the order in which it will be written. */
+function isInOrder(checkpoint: Checkpoint): boolean {
+  const names = [...checkpoint.keys()];
+  const sorted = sortTensors(Array.from(checkpoint, (tensor) => [tensor.name, tensor] as const));
+  return sorted.every(([name], place) => name === names[place]);
 }
 
 /** The tensors of the new file by their new names. */

@@ -1,8 +1,10 @@
 import { realpathSync } from "node:fs";
+import { withoutDigests } from "../checkpoint/digest-keys.ts";
 import { readHeader } from "../checkpoint/safetensors.ts";
 import { inFile, quote, SafetensorsError } from "../errors.ts";
 import { checkedByteLength } from "../format/encode.ts";
-import type { Header, TensorInfo } from "../format/header.ts";
+import { type Header, LENGTH_BYTES, type TensorInfo } from "../format/header.ts";
+import { editHeader } from "../save/edit.ts";
 import {
   chunksOfInput,
   counted,
@@ -27,7 +29,7 @@ export type WriteTensorsOptions = Pick<SaveOptions, "signal" | "onProgress">;
  * Writes other data into tensors of a safetensors file, where they lie. Names, dtypes and shapes stay, and must be given as they
  * are. The data first goes into a journal beside the file, so that a run that dies leaves the old tensors, or the next one
  * to open the file here writes all new ones; other programs may meanwhile see some old and some new. Takes the room of the
- * tensors on the disk once more, for as long as it runs. Memory stays at a few MiB.
+ * tensors on the disk once more, for as long as it runs. Memory stays at a few MiB. Digests in the metadata are taken out.
  *
  * @throws `TENSOR_NOT_FOUND`, `DUPLICATE_NAME`; `SIZE_MISMATCH` for another dtype or shape, or data that does not fill
  *   them; `IO`, `SOURCE_CHANGED`. The file is as it was then, unless the message says that the edit will be finished.
@@ -55,11 +57,23 @@ export async function writeTensorsOn(
       if (parts.length === 0) return;
       const head = await readExactly(source, 0, header.byteLength, options);
       const target = realpathSync(path);
-      await commitEdits(disk, journalOf(target), [{ path: target, head, parts }], options);
+      const all = [...headerParts(header, head, source.size), ...parts];
+      await commitEdits(disk, journalOf(target), [{ path: target, head, parts: all }], options);
     });
   } finally {
     await source.close();
   }
+}
+
+/** The header without digests, which are of the old data; nothing where it has none. */
+function headerParts(header: Header, head: Uint8Array, fileSize: number): NewBytes[] {
+  const kept = withoutDigests(header.metadata);
+  const removeMetadata = [...header.metadata.keys()].filter((key) => !kept.has(key));
+  if (removeMetadata.length === 0) return [];
+  const json = head.subarray(LENGTH_BYTES);
+  // With less in it, it always fits.
+  const bytes = editHeader(json, fileSize - head.length, { removeMetadata }).bytes!;
+  return [{ begin: 0, end: bytes.length, chunks: () => [bytes] }];
 }
 
 /** The tensors in the order of the file, as new bytes of it. */

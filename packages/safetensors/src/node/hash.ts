@@ -2,7 +2,8 @@ import { createHash, type Hash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { inFile } from "../errors.ts";
+import { openSafetensors } from "../checkpoint/safetensors.ts";
+import { inFile, quote, SafetensorsError } from "../errors.ts";
 import { hashTensors } from "../manifest/hash-tensors.ts";
 import type { FileDigest, Manifest, TensorDigest } from "../manifest/manifest.ts";
 import type { ReadOptions } from "../source/source.ts";
@@ -37,11 +38,12 @@ export interface HashedCheckpoint extends Manifest {
 }
 
 /**
- * SHA-256 of the files of a checkpoint, the index with them, and of its tensors; every file is read once. Memory stays at
- * a few pieces of 1 MiB.
+ * SHA-256 of the files of a checkpoint, the index with them, and of its tensors. A safetensors file is read once, others
+ * twice. Memory stays at a few pieces of 1 MiB.
  *
  * @param path a file of weights, an index, or a folder.
- * @throws every error of `locateCheckpoint` and `openWeights`; those of one of several files name it
+ * @throws every error of `locateCheckpoint` and `openWeights`; those of one of several files name it; `INDEX_MISMATCH` for a
+ *   tensor that is in two files
  */
 export async function hashCheckpoint(
   path: string,
@@ -68,7 +70,7 @@ export async function hashCheckpoint(
       }
       const hashed = await inFile(file, () => hashWeights(path, source, running, options.data ?? false));
       files.set(file, hashed.file);
-      for (const [name, digest] of hashed.tensors) tensors.set(name, digest);
+      addTensors(tensors, hashed.tensors, file);
       if (hashed.data !== undefined) data.set(file, hashed.data);
     } finally {
       before += source.size;
@@ -76,6 +78,16 @@ export async function hashCheckpoint(
     }
   }
   return { folder, files, tensors, data };
+}
+
+function addTensors(all: Map<string, TensorDigest>, own: HashedWeights["tensors"], file: string): void {
+  for (const [name, digest] of own) {
+    if (all.has(name)) {
+      const text = `tensor ${quote(name)} of ${quote(file)} is in another file as well, so that it has no one digest`;
+      throw new SafetensorsError("INDEX_MISMATCH", text, { tensor: name, file });
+    }
+    all.set(name, digest);
+  }
 }
 
 async function totalSize(folder: string, files: readonly string[]): Promise<number> {
@@ -103,6 +115,9 @@ export async function hashFile(path: string, options: HashOptions = {}): Promise
   }
 }
 
+/** The SHA-256 of node:crypto, several times as fast as the portable one. */
+export const nodeHasher = (): Hash => createHash("sha256");
+
 /** How the work on one file is watched. */
 interface Running extends ReadOptions {
   /** Gets the bytes of the file hashed so far. */
@@ -121,11 +136,14 @@ async function hashWeights(
   options: Running,
   withData: boolean,
 ): Promise<HashedWeights> {
-  await using checkpoint = await openWeights(path, { blocking: true, signal: options.signal });
-  if (checkpoint.format === "safetensors") return hashSafetensors(source, checkpoint, options, withData);
+  const { signal } = options;
+  await using checkpoint = await openWeights(path, { blocking: true, signal });
+  if (checkpoint.format === "safetensors") {
+    // The path may lead to another file by now: offsets and data must be of the same one.
+    return hashSafetensors(source, await openSafetensors(source, { signal }), options, withData);
+  }
   const { file } = await hashSource(source, [], options);
-  const hasher = (): Hash => createHash("sha256");
-  return { file, tensors: await hashTensors(checkpoint, { signal: options.signal, hasher }) };
+  return { file, tensors: await hashTensors(checkpoint, { signal, hasher: nodeHasher }) };
 }
 
 /** In a safetensors file the tensors lie one after the other, so that one pass is enough for all digests. */
@@ -140,7 +158,7 @@ async function hashSafetensors(
     const begin = piecesOf(view)[0]!.view.bitOffset / 8;
     return { begin, end: begin + byteLength };
   });
-  const data = withData ? createHash("sha256") : undefined;
+  const data = withData ? nodeHasher() : undefined;
   const { file, digests } = await hashSource(source, parts, options, data);
   const named = tensors.map(({ name, dtype, shape }, index) => {
     return [name, { dtype, shape, sha256: digests[index]! }] as const;
@@ -164,12 +182,12 @@ async function hashSource(
   { signal, onBytes }: Running,
   all?: Hash,
 ): Promise<{ file: FileDigest; digests: string[] }> {
-  const whole = createHash("sha256");
+  const whole = nodeHasher();
   const digests: string[] = [];
-  let hash = createHash("sha256");
+  let hash = nodeHasher();
   const finishPart = (): void => {
     digests.push(hash.digest("hex"));
-    hash = createHash("sha256");
+    hash = nodeHasher();
   };
   let at = 0;
   for await (const piece of readAhead(source, signal)) {

@@ -89,7 +89,7 @@ async function finishAbandoned(
   } catch (cause) {
     if (cause instanceof JournalGone) return "finished";
     if (cause instanceof ForeignFile) return leaveForeign(journal, cause, disk);
-    if ((cause as NodeJS.ErrnoException).code === undefined) throw cause;
+    if (cause instanceof SafetensorsError || !(cause as NodeJS.ErrnoException).code) throw cause;
     const why = (cause as Error).message;
     const text = `an edit of ${file} was interrupted, and cannot be finished here: ${why}; open it once where it may be written`;
     throw new SafetensorsError("IO", text, { file, cause });

@@ -45,7 +45,7 @@ export async function writeJournal(
   let mode = 0o666;
   try {
     const files = edits.map((edit, number): Omit<JournalFile, "ranges"> => {
-      const fd = openSync(edit.path, "r");
+      const fd = onDisk(edit.path, "open", () => openSync(edit.path, "r"));
       opened.push(fd);
       const status = fstatSync(fd, { bigint: true });
       const size = Number(status.size);
@@ -53,7 +53,8 @@ export async function writeJournal(
       const file = { name: basename(edit.path), size, inode: String(status.ino) };
       for (const range of toSectors(edit.parts ?? [], size)) addRange(tensors, number, fd, range);
       if (edit.next === undefined) return file;
-      const { ino } = statSync(join(dirname(path), edit.next), { bigint: true });
+      const next = join(dirname(path), edit.next);
+      const { ino } = onDisk(next, "open", () => statSync(next, { bigint: true }));
       return { ...file, next: { name: edit.next, inode: String(ino) } };
     });
     const metadata = {
@@ -76,9 +77,6 @@ export async function writeJournal(
       await sink.abort();
       throw error;
     }
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== undefined) throw ioError(path, "write", cause);
-    throw cause;
   } finally {
     for (const fd of opened) closeSync(fd);
   }
@@ -114,32 +112,44 @@ async function* stoppable(chunks: Chunks, signal: AbortSignal | undefined): Asyn
   }
 }
 
+/** An error of the system becomes one that names the file; what else is thrown, such as the reason of a signal, stays. */
+function onDisk<T>(path: string, action: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw typeof (cause as NodeJS.ErrnoException).code === "string" ? ioError(path, action, cause) : cause;
+  }
+}
+
 function journalSink(disk: Disk, temporary: string, path: string, mode: number): Sink {
   let at = 0;
-  let fd: number | undefined = disk.create(temporary, mode);
+  let fd: number | undefined = onDisk(path, "write", () => disk.create(temporary, mode));
   const close = (): void => {
     if (fd !== undefined) disk.close(fd);
     fd = undefined;
   };
+  const link = (): void => {
+    try {
+      disk.link(temporary, path);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+      const text = `another edit is under way: ${path} has just appeared`;
+      throw new SafetensorsError("IO", text, { file: path, cause });
+    }
+  };
   return {
     write(bytes) {
-      disk.write(fd!, bytes, at);
+      onDisk(path, "write", () => disk.write(fd!, bytes, at));
       at += bytes.length;
     },
     async commit() {
-      disk.flush(fd!);
-      close();
-      try {
-        disk.link(temporary, path);
-      } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
-        throw new SafetensorsError("IO", `another edit is under way: ${path} has just appeared`, {
-          file: path,
-          cause,
-        });
-      }
-      disk.remove(temporary);
-      disk.flushFolder(dirname(path));
+      onDisk(path, "write", () => {
+        disk.flush(fd!);
+        close();
+        link();
+        disk.remove(temporary);
+        disk.flushFolder(dirname(path));
+      });
     },
     async abort() {
       try {

@@ -1,15 +1,13 @@
-import { createHash, type Hash } from "node:crypto";
 import { join } from "node:path";
 import { listedNames, type NameChoice } from "../checkpoint/select.ts";
 import { inFile, quote, SafetensorsError } from "../errors.ts";
-import { MAX_INDEX_BYTES } from "../limits.ts";
 import { compareTensorDigests, verifyTensors } from "../manifest/hash-tensors.ts";
 import { encodeManifest, type FileDigest, type Manifest, parseManifest } from "../manifest/manifest.ts";
-import { fileSink } from "./file-sink.ts";
-import { openFile } from "./file-source.ts";
-import { type HashOptions, hashCheckpoint } from "./hash.ts";
+import { type HashOptions, hashCheckpoint, nodeHasher } from "./hash.ts";
+import { withoutNumbers } from "./litter.ts";
 import { locateCheckpoint } from "./locate.ts";
 import { openPath } from "./open-path.ts";
+import { readSmallFile, writeSmallFile } from "./small-file.ts";
 
 /**
  * Where the manifest of a checkpoint is: beside it, `model.safetensors.manifest.json` for `model.safetensors` as well as for
@@ -19,36 +17,20 @@ import { openPath } from "./open-path.ts";
  */
 export async function manifestPath(path: string): Promise<string> {
   const { folder, files, index } = await locateCheckpoint(path);
-  const name = index?.file.replace(/\.index\b.*$/, "") ?? files[0]!.replace(/-\d{5,6}-of-\d{5,6}/, "");
+  // `model.safetensors.index.fp16.json` is of `model.fp16-00001-of-00002.safetensors`, a variant with its own manifest.
+  const name = index?.file.replace(/(\.[^.]+)\.index(\..+)?\.json$/, "$2$1") ?? withoutNumbers(files[0]!);
   return join(folder, `${name}.manifest.json`);
 }
 
 /** Reads a manifest. Throws what `openFile` and `parseManifest` throw, with the file. */
 export async function readManifest(path: string): Promise<Manifest> {
-  const source = await openFile(path);
-  try {
-    if (source.size > MAX_INDEX_BYTES) {
-      const text = `${path} has ${source.size} bytes, a manifest at most ${MAX_INDEX_BYTES}`;
-      throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INDEX_BYTES", file: path });
-    }
-    const json = await source.read(0, source.size);
-    return await inFile(path, async () => parseManifest(json));
-  } finally {
-    await source.close();
-  }
+  const json = await readSmallFile(path);
+  return inFile(path, async () => parseManifest(json));
 }
 
 /** Writes a manifest; it appears whole or not at all. The same manifest gives the same bytes. */
 export async function writeManifest(path: string, manifest: Manifest): Promise<void> {
-  const bytes = encodeManifest(manifest);
-  const sink = await fileSink(path);
-  try {
-    sink.write(bytes);
-    await sink.commit();
-  } catch (error) {
-    await sink.abort();
-    throw error;
-  }
+  await writeSmallFile(path, encodeManifest(manifest));
 }
 
 /** Options of `verifyManifest`. */
@@ -88,8 +70,11 @@ export async function verifyManifest(
   }
   const choice = listedNames(names) ?? names;
   await using checkpoint = await openPath(path, { names: choice });
-  const hasher = (): Hash => createHash("sha256");
-  const problems = await verifyTensors(checkpoint, manifest, { ...running, names: choice, hasher });
+  const problems = await verifyTensors(checkpoint, manifest, {
+    ...running,
+    names: choice,
+    hasher: nodeHasher,
+  });
   return { files: 0, tensors: checkpoint.size, problems };
 }
 

@@ -2,11 +2,12 @@ import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseShardIndex, type ShardIndex } from "../checkpoint/shard-index.ts";
 import { quote, SafetensorsError } from "../errors.ts";
-import { MAX_INDEX_BYTES, MAX_SHARDS } from "../limits.ts";
-import { openFile } from "./file-source.ts";
+import { MAX_SHARDS } from "../limits.ts";
 import { pathPlace } from "./folder-store.ts";
 import { ioError } from "./io-error.ts";
+import { withoutNumbers } from "./litter.ts";
 import type { Defect } from "./repair-file.ts";
+import { readSmallFile } from "./small-file.ts";
 
 /** The files that belong together, as far as they can be found. */
 export interface DamagedSet {
@@ -19,8 +20,6 @@ export interface DamagedSet {
   readonly index?: ShardIndex;
   /** Name of the index, readable or not. */
   readonly indexFile?: string;
-  /** Whether there are to be several files, and so an index. */
-  readonly isSharded: boolean;
   readonly repairable: readonly Defect[];
   readonly fatal: readonly Defect[];
 }
@@ -34,17 +33,10 @@ const INDEX_ENDING = ".safetensors.index.json";
  */
 export async function findSet(path: string): Promise<DamagedSet> {
   const { folder, file } = await pathPlace(path);
-  const names = (await list(folder)).filter((name) => !name.startsWith(".")).sort();
   if (file !== undefined && !file.endsWith(".json")) {
-    return {
-      folder,
-      files: [file],
-      stem: stemOf(file),
-      isSharded: false,
-      repairable: [],
-      fatal: [],
-    };
+    return { folder, files: [file], stem: stemOf(file), repairable: [], fatal: [] };
   }
+  const names = (await list(folder)).filter((name) => !name.startsWith(".")).sort();
   const indexFile =
     file ??
     onlyOne(
@@ -70,7 +62,7 @@ function fromIndex(
   const fatal = index.files
     .filter((name) => !there.has(name))
     .map((name) => ({ file: name, text: "it is missing" }));
-  return { folder, files, stem, index, indexFile, isSharded: true, repairable: [], fatal };
+  return { folder, files, stem, index, indexFile, repairable: [], fatal };
 }
 
 /** Files named `stem.safetensors` or `stem-00001-of-00003.safetensors`; the numbers must be those of one whole set. */
@@ -94,25 +86,17 @@ function fromNames(
   }
   const isSharded = files.length > 1 || indexFile !== undefined || NUMBER.test(files[0]!);
   const repairable: Defect[] = [];
-  if (error)
+  if (error) {
     repairable.push({ file: indexFile!, text: `${error.reason}; a new one is made from the headers` });
-  else if (isSharded) repairable.push({ text: "there is no index; one is made from the headers" });
+  } else if (isSharded) repairable.push({ text: "there is no index; one is made from the headers" });
   const numbering = numberingDefect(files);
   const fatal = numbering === undefined ? [] : [{ text: numbering }];
-  return {
-    folder,
-    files,
-    stem,
-    isSharded,
-    repairable,
-    fatal,
-    ...(indexFile !== undefined && { indexFile }),
-  };
+  return { folder, files, stem, repairable, fatal, ...(indexFile !== undefined && { indexFile }) };
 }
 
 const NUMBER = /-(\d{5,6})-of-(\d{5,6})(?=\.safetensors$)/;
 
-const stemOf = (file: string): string => basename(file, ".safetensors").replace(/-\d{5,6}-of-\d{5,6}$/, "");
+const stemOf = (file: string): string => basename(withoutNumbers(file), ".safetensors");
 
 /** What the numbers in the names say is missing, or does not belong together. */
 function numberingDefect(files: readonly string[]): string | undefined {
@@ -128,18 +112,11 @@ function numberingDefect(files: readonly string[]): string | undefined {
 }
 
 async function readIndex(path: string): Promise<ShardIndex | SafetensorsError> {
-  const source = await openFile(path);
   try {
-    if (source.size > MAX_INDEX_BYTES) {
-      const text = `an index of ${source.size} bytes; at most ${MAX_INDEX_BYTES} are read`;
-      throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INDEX_BYTES" });
-    }
-    return parseShardIndex(await source.read(0, source.size));
+    return parseShardIndex(await readSmallFile(path));
   } catch (error) {
     if (error instanceof SafetensorsError && /INDEX|UNSAFE|LIMIT/.test(error.code)) return error;
     throw error;
-  } finally {
-    await source.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { withoutDigests } from "../manifest/in-metadata.ts";
+import { mergeMetadata } from "../checkpoint/sharded.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { type Defect, type ExaminedFile, examineFile } from "./repair-file.ts";
 import { type MergedTensors, mergeTensors } from "./repair-merge.ts";
@@ -109,13 +109,4 @@ async function write(
     signal,
     onProgress,
   });
-}
-
-/** The metadata of all files, without digests; where two disagree on a key, the first one counts. */
-function mergeMetadata(files: readonly ExaminedFile[]): Map<string, string> {
-  const merged = new Map<string, string>();
-  for (const { metadata } of files) {
-    for (const [key, value] of metadata) if (!merged.has(key)) merged.set(key, value);
-  }
-  return withoutDigests(merged);
 }

@@ -1,7 +1,7 @@
 import { PieceTaker } from "../checkpoint/piece-taker.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { type CastOptions, type FloatDtype, floatCaster, isFloatDtype } from "../dtype/cast.ts";
-import { DTYPES, elementCount } from "../dtype/dtype.ts";
+import { DTYPES, type Dtype, elementCount } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { TensorStream } from "./save.ts";
@@ -40,10 +40,17 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
   return { dtype: to, shape, chunks };
 }
 
-/** Bytes of pieces that are whole bytes in the other dtype as well, and fit `room` there too, if one group does. */
-function pieceBytes(from: keyof typeof DTYPES, to: FloatDtype, room: number): number {
-  const bits = [DTYPES[from].bits, DTYPES[to].bits];
-  const group = Math.max(...bits.map((bits) => (bits === 6 ? 4 : bits === 4 ? 2 : 1)));
-  const groups = Math.max(1, Math.floor((room * 8) / Math.max(...bits) / group));
-  return (groups * group * DTYPES[from].bits) / 8;
+/**
+ * Bytes of the pieces to cast: as many as fit `room` before the cast and after it, and whole bytes on both sides.
+ *
+ * @throws `OUT_OF_RANGE` if not even the smallest such piece fits after the cast
+ */
+function pieceBytes(from: Dtype, to: FloatDtype, room: number): number {
+  const [before, after] = [DTYPES[from].bits, DTYPES[to].bits];
+  const group = Math.max(...[before, after].map((bits) => (bits === 6 ? 4 : bits === 4 ? 2 : 1)));
+  if (group * after > room * 8) {
+    throw new SafetensorsError("OUT_OF_RANGE", `the buffer for the pieces has no room: ${room} bytes`);
+  }
+  const groups = Math.max(1, Math.floor((room * 8) / Math.max(before, after) / group));
+  return (groups * group * before) / 8;
 }

@@ -1,3 +1,4 @@
+import { withoutDigests } from "../checkpoint/digest-keys.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { checkText, encodeMetadata } from "../format/encode.ts";
 import { LENGTH_BYTES } from "../format/header.ts";
@@ -13,7 +14,11 @@ export interface HeaderChanges {
   readonly setMetadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>> | undefined;
   /** Keys of metadata to remove; each must be there. */
   readonly removeMetadata?: readonly string[] | ReadonlySet<string> | undefined;
-  /** New names of tensors by their old ones, all given at once: names can be swapped. */
+  /**
+   * New names of tensors by their old ones, all given at once: names can be swapped. Digests in the metadata are taken out
+   * then. Metadata that gives a name without data the tensor it shares (see `SavedCheckpoint.aliases`) stays as it is:
+   * only who wrote it knows that it is not something else. Set it anew if the tensor has another name now.
+   */
   readonly rename?: ReadonlyMap<string, string> | undefined;
 }
 
@@ -30,7 +35,7 @@ export interface EditedHeader {
 /**
  * Changes a header. What is not asked for stays as it is written: the order of the tensors, their data offsets, and fields
  * that the format does not know. Metadata that changes is written with sorted keys, and not at all once nothing is left of
- * it.
+ * it. Digests of the tensors (see `manifestInMetadata`) do not outlast new names.
  *
  * @param json the header's JSON with its padding.
  * @param dataLength bytes in the file after the header.
@@ -41,7 +46,7 @@ export interface EditedHeader {
 export function editHeader(json: Uint8Array, dataLength: number, changes: HeaderChanges): EditedHeader {
   const header = parseHeader(json, dataLength);
   checkRenames(changes.rename, (name) => header.find(name) !== undefined);
-  const metadata = changedMetadata(header.metadata, changes);
+  const metadata = changedMetadata(header.metadata, changes, !changes.rename?.size);
   const edited = rewrite(json, changes.rename ?? new Map(), metadata);
   const room = json.length - edited.length;
   return room < 0 ? { json: edited, room } : { json: edited, room, bytes: padded(edited, json.length) };
@@ -82,18 +87,20 @@ export function checkRenames(
 }
 
 /**
- * The metadata after changes; undefined if none is asked for.
+ * The metadata after changes; undefined if it stays as it is.
  *
+ * @param keepsDigests whether digests in it still hold: the tensors are the same, with the same names, in the same order.
  * @throws `INVALID_NAME`
  */
 export function changedMetadata(
   before: ReadonlyMap<string, string>,
   { setMetadata = {}, removeMetadata = [] }: HeaderChanges,
+  keepsDigests: boolean,
 ): Map<string, string> | undefined {
   const set = new Map(setMetadata instanceof Map ? setMetadata : Object.entries(setMetadata));
   const removed = new Set(removeMetadata);
-  if (set.size === 0 && removed.size === 0) return undefined;
-  const after = new Map(before);
+  const after = keepsDigests ? new Map(before) : withoutDigests(before);
+  if (set.size === 0 && removed.size === 0 && after.size === before.size) return undefined;
   for (const key of removed) {
     const why = set.has(key) ? "it is to be set as well" : before.has(key) ? "" : "there is none of that key";
     if (why !== "") {

@@ -9,8 +9,8 @@ export { blobSink } from "./blob-sink.ts";
 export { castTensor } from "./cast.ts";
 export { type EditedHeader, editHeader, type HeaderChanges } from "./edit.ts";
 export type { Bytes, InputData, LazyData } from "./input.ts";
+export { applyNameRules, type NameRules } from "./name-rules.ts";
 export { newNames, type RenameRules } from "./new-names.ts";
-export { applyNameRules, type NameRules } from "./rename.ts";
 export {
   type SaveInput,
   type SaveInputs,

@@ -22,19 +22,30 @@ export function newNames(names: Iterable<string>, rules: RenameRules): Map<strin
   for (const name of all) {
     const renamed = newName(name, rules);
     const other = owners.get(renamed);
-    if (other !== undefined) {
-      const text = `tensors ${quote(other)} and ${quote(name)} would both be named ${quote(renamed)}`;
-      throw new SafetensorsError("AMBIGUOUS", text, { tensor: name });
-    }
-    if (renamed === "") {
-      const text = `of the name ${quote(name)} nothing is left`;
-      throw new SafetensorsError("INVALID_NAME", text, { tensor: name });
-    }
+    checkNewName(name, renamed, other);
     owners.set(renamed, name);
     if (renamed !== name) changed.set(name, renamed);
   }
   if (changed.size > 0) return changed;
   throw new SafetensorsError("TENSOR_NOT_FOUND", "the rules change no name of a tensor");
+}
+
+/**
+ * Checks the new name of a tensor.
+ *
+ * @param other the tensor that has got that name already.
+ * @throws `AMBIGUOUS`; `INVALID_NAME` if nothing is left of the name
+ */
+export function checkNewName(name: string, renamed: string, other: string | undefined): void {
+  if (other !== undefined) {
+    const text = `tensors ${quote(other)} and ${quote(name)} would both be named ${quote(renamed)}`;
+    throw new SafetensorsError("AMBIGUOUS", text, { tensor: name });
+  }
+  if (renamed === "" && name !== "") {
+    throw new SafetensorsError("INVALID_NAME", `of the name ${quote(name)} nothing is left`, {
+      tensor: name,
+    });
+  }
 }
 
 function newName(name: string, { names, patterns = [] }: RenameRules): string {

@@ -1,4 +1,4 @@
-import { SafetensorsError } from "../errors.ts";
+import { quote, SafetensorsError } from "../errors.ts";
 
 /** A tensor and the bytes of its data. */
 type Sized = readonly [name: string, size: number];
@@ -16,7 +16,12 @@ export function parseSize(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT]?B?)$/i.exec(text.trim()) ?? [];
   const size = Math.floor(Number(number) * (UNITS[(unit ?? "").toUpperCase()] ?? Number.NaN));
   if (size > 0 && Number.isSafeInteger(size)) return size;
-  throw new SafetensorsError("OUT_OF_RANGE", `${JSON.stringify(text)} is no size; write it as 5GB or 500MB`);
+  throw new SafetensorsError("OUT_OF_RANGE", `${quote(text)} is no size; write it as 5GB or 500MB`);
+}
+
+function checkMost(most: number): void {
+  if (most > 0) return;
+  throw new SafetensorsError("OUT_OF_RANGE", `files of at most ${most} bytes hold nothing`);
 }
 
 /**
@@ -25,9 +30,12 @@ export function parseSize(text: string): number {
  * filled.
  *
  * @param sizes bytes of each tensor, by name, in order.
+ * @param most bytes of a file; may be `Infinity`.
  * @returns the names in each file
+ * @throws `OUT_OF_RANGE`
  */
 export function splitGreedily(sizes: Sizes, most: number): string[][] {
+  checkMost(most);
   const shards: string[][] = [];
   let current: string[] = [];
   let filled = 0;
@@ -52,8 +60,11 @@ export function splitGreedily(sizes: Sizes, most: number): string[][] {
  * Splits tensors into as few files as first-fit decreasing needs (at most 11/9 of the fewest possible): the largest tensor
  * first, each into the first file that has room. A tensor that is larger than a file gets one of its own. Names keep
  * their order in each file, files that of their first names.
+ *
+ * @throws `OUT_OF_RANGE`
  */
 export function splitTightly(sizes: Sizes, most: number): string[][] {
+  checkMost(most);
   const all = [...sizes];
   const shards: { room: number; places: number[] }[] = [];
   const places = all.map((_, place) => place).sort((a, b) => all[b]![1] - all[a]![1] || a - b);

@@ -19,10 +19,6 @@ export interface SyncAccessHandle {
  */
 export function syncAccessSink(handle: SyncAccessHandle): Sink {
   let length = 0;
-  const close = (): void => {
-    handle.flush();
-    handle.close();
-  };
   return {
     write(bytes) {
       // Or the rest of a longer file would lie behind a new header.
@@ -35,15 +31,18 @@ export function syncAccessSink(handle: SyncAccessHandle): Sink {
       }
     },
     async commit() {
-      close();
+      handle.flush();
+      handle.close();
     },
     async abort() {
-      try {
-        // A file that was not touched stays.
-        if (length > 0) handle.truncate(0);
-        close();
-      } catch {
-        // The browser closes the handle with the worker.
+      const empty = (): void => handle.truncate(0);
+      // A file that was not touched stays. Each step is tried, whatever became of the one before.
+      for (const step of [...(length > 0 ? [empty] : []), () => handle.flush(), () => handle.close()]) {
+        try {
+          step();
+        } catch {
+          // The browser closes the handle with the worker.
+        }
       }
     },
   };

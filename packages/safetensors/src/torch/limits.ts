@@ -53,6 +53,9 @@ export const MAX_NESTED_PICKLES = 8;
 /** Bytes that the scanner unpacks, or takes out of pickles, in all: nested ones are small, or data. */
 export const MAX_NESTED_BYTES: number = 256 * MiB;
 
+/** Literals of a pickle that are noted as nested ones: with their cost, more than these exceed `MAX_NESTED_BYTES`. */
+export const MAX_NESTED_LITERALS: number = 2 ** 16;
+
 /** Unpacked bytes for each packed one: deflate makes up to 1000, of pickles and code about 10. */
 export const MAX_INFLATE_RATIO = 200;
 

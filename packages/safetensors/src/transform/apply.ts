@@ -76,7 +76,8 @@ export function applyRecipe(
   const others = all.filter(({ name }) => !users.has(name));
   if (recipe.others === "error" && others[0]) {
     const { name } = others[0];
-    const text = `no step of the recipe uses tensor ${quote(name)}, and ${others.length - 1} more`;
+    const more = others.length > 1 ? `, nor ${others.length - 1} more` : "";
+    const text = `no step of the recipe uses tensor ${quote(name)}${more}`;
     throw new SafetensorsError("AMBIGUOUS", text, { tensor: name });
   }
   const isKept = recipe.others !== "drop";
@@ -107,28 +108,30 @@ function claim(
 
 /** The tensors that a step makes. */
 function makeStep(step: RecipeStep, path: string, matches: readonly Match[], values: Values): TensorHandle[] {
-  return groupsOf(step, path, matches).flatMap((group) => makeGroup(step, path, group, values));
+  const { spread } = capturesOf(step, path);
+  const names = step.to!.map((text, column) => new NamePattern(text, `${path}.to[${column}]`));
+  return groupsOf(step, path, matches).flatMap((group) => {
+    const columns = runOperations(step, path, group, values);
+    return names.flatMap((name, column) => {
+      return columns[column]!.map((view, member) => {
+        const { captures } = group;
+        const all = spread === undefined ? captures : new Map([...captures, [spread, `${member}`]]);
+        return new TensorHandle(name.fill(all), view);
+      });
+    });
+  });
 }
 
-function makeGroup(step: RecipeStep, path: string, group: Group, values: Values): TensorHandle[] {
-  const to = step.to!;
+function runOperations(step: RecipeStep, path: string, group: Group, values: Values): Columns {
   let columns: Columns = group.columns.map((row) => row.map(({ view }) => view));
   for (const [index, operation] of (step.ops ?? []).entries()) {
     try {
-      columns = runOperation(operation, columns, values, to.length);
+      columns = runOperation(operation, columns, values, step.to!.length);
     } catch (error) {
       throw atStep(`${path}.ops[${index}]`, group.columns[0]?.[0]?.name, error);
     }
   }
-  const { spread } = capturesOf(step, path);
-  return to.flatMap((text, column) => {
-    const pattern = new NamePattern(text, `${path}.to[${column}]`);
-    return columns[column]!.map((view, member) => {
-      const captures =
-        spread === undefined ? group.captures : new Map([...group.captures, [spread, `${member}`]]);
-      return new TensorHandle(pattern.fill(captures), view);
-    });
-  });
+  return columns;
 }
 
 /** The values of the variables: as given, under one of their names, or their default. */

@@ -1,5 +1,6 @@
-import { quote, SafetensorsError } from "../errors.ts";
+import { quote, type SafetensorsError } from "../errors.ts";
 import { JsonCursor } from "../format/json-cursor.ts";
+import { isJsonError } from "../format/json-error.ts";
 import { invalidRecipe } from "./problem.ts";
 
 const QUOTE = 0x22;
@@ -23,8 +24,7 @@ export function parseStrictly(bytes: Uint8Array): Json {
     cursor.checkUtf8();
     return value;
   } catch (error) {
-    if (!(error instanceof SafetensorsError) || !/JSON|HEADER|UTF8/.test(error.code)) throw error;
-    throw /^the recipe /.test(error.reason) ? error : invalidRecipe("", error.reason);
+    throw isJsonError(error) ? invalidRecipe("", error.reason) : error;
   }
 }
 

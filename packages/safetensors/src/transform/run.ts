@@ -3,6 +3,7 @@ import {
   concatViews,
   deinterleaveView,
   interleaveViews,
+  MAX_PARTS,
   resolveAxis,
   splitView,
   stackAlike,
@@ -109,9 +110,6 @@ function split(view: TensorView, operation: SplitOperation, values: Values, targ
   }
   return splitView(view, axis, new Array<number>(parts).fill(whole / parts));
 }
-
-/** Parts that a tensor may be split into, as many as it may be unstacked into. */
-const MAX_PARTS = 2 ** 16;
 
 function changed(view: TensorView, operation: EachOperation, values: Values): TensorView {
   switch (operation.op) {

@@ -4,7 +4,7 @@ import { mergeRuns, stackViews } from "./stack.ts";
 import { joinPieces, type Piece, piecesOf, type TensorView } from "./tiling.ts";
 
 /** Tensors that one tensor may be taken apart into: shapes with a zero can have axes of any length. */
-const MAX_PARTS = 2 ** 16;
+export const MAX_PARTS: number = 2 ** 16;
 
 /**
  * Views one after the other along an axis that they have. Those that lie so in their source become one piece.

@@ -2,6 +2,7 @@ import { quote } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { type Directory, readDirectory } from "./directory.ts";
 import { invalidArchive } from "./fields.ts";
+import type { MemberHeads } from "./heads.ts";
 import { LocalHeaders } from "./local.ts";
 
 /** A member as the central directory describes it. */
@@ -33,9 +34,10 @@ export class ZipArchive {
   constructor(source: ByteSource, directory: Directory, options?: ReadOptions) {
     this.source = source;
     this.#directory = directory;
-    for (const [row, name] of directory.names.entries()) {
-      if (this.#rows.has(name)) throw invalidArchive(`two members are named ${quote(name)}`);
-      this.#rows.set(name, row);
+    for (const name of directory.names) {
+      const row = this.#rows.size;
+      if (this.#rows.set(name, row).size === row)
+        throw invalidArchive(`two members are named ${quote(name)}`);
     }
     this.#local = new LocalHeaders(source, directory, options);
   }
@@ -50,12 +52,21 @@ export class ZipArchive {
     return this.#directory.names;
   }
 
+  /** Rows of the directory in the order of the file. */
+  get order(): Uint32Array {
+    return this.#local.order;
+  }
+
   find(name: string): ZipEntry | undefined {
     const row = this.#rows.get(name);
-    if (row === undefined) return undefined;
+    return row === undefined ? undefined : this.entry(row);
+  }
+
+  /** The member in a row of the directory. */
+  entry(row: number): ZipEntry {
     const directory = this.#directory;
     return {
-      name,
+      name: directory.names[row]!,
       method: directory.methods[row]!,
       flags: directory.flags[row]!,
       crc32: directory.crc32s[row]!,
@@ -74,9 +85,11 @@ export class ZipArchive {
   /**
    * Where the data of every member begins, by row. Reads all local headers, near ones together; after it, the members
    * are known to fill the file from its start to the directory, without a gap in which anything could hide.
+   *
+   * @param heads takes the first bytes of the members, which are read along.
    */
-  dataOffsets(): Promise<Float64Array> {
-    return this.#local.locateAll();
+  dataOffsets(heads?: MemberHeads): Promise<Float64Array> {
+    return this.#local.locateAll(heads);
   }
 }
 

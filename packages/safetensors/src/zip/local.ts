@@ -3,6 +3,7 @@ import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Directory } from "./directory.ts";
 import { DATA_DESCRIPTOR, invalidArchive, uint64 } from "./fields.ts";
+import type { MemberHeads } from "./heads.ts";
 
 const HEADER = 0x04034b50;
 const HEADER_BYTES = 30;
@@ -13,6 +14,9 @@ const ZIP64_FIELD_BYTES = 20;
 
 /** Bytes of a data descriptor: with or without signature, with 32- or 64-bit sizes. */
 const DESCRIPTOR_BYTES = [12, 16, 20, 24];
+
+/** Bytes that an extra field may have to move the data to its place. */
+const ALIGNMENT_BYTES = 72;
 
 /** Headers nearer to each other than this are read together: a read costs more than these bytes. */
 const NEAR_BYTES = 1 << 15;
@@ -27,7 +31,7 @@ export class LocalHeaders {
   readonly #directory: Directory;
   readonly #options: ReadOptions | undefined;
   /** Rows in the order of the file. */
-  readonly #order: Uint32Array;
+  readonly order: Uint32Array;
   /** For each row, where the next member begins; for the last one, the directory. */
   readonly #nextOffsets: Float64Array;
 
@@ -38,12 +42,14 @@ export class LocalHeaders {
     this.#source = source;
     this.#directory = directory;
     this.#options = options;
-    this.#order = Uint32Array.from({ length: count }, (_, row) => row);
-    this.#order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
+    this.order = Uint32Array.from({ length: count }, (_, row) => row);
+    // Most archives list their members in this order, and sorting would take longer than checking them.
+    if (headerOffsets.some((offset, row) => offset < headerOffsets[row - 1]!))
+      this.order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
     this.#nextOffsets = new Float64Array(count);
     let next = directory.offset;
     for (let place = count - 1; place >= 0; place--) {
-      const row = this.#order[place]!;
+      const row = this.order[place]!;
       if (headerOffsets[row]! + HEADER_BYTES + nameLengths[row]! + compressedSizes[row]! > next) {
         throw invalidArchive(`${quote(directory.names[row]!)} overlaps what follows it`, headerOffsets[row]);
       }
@@ -61,17 +67,22 @@ export class LocalHeaders {
   }
 
   /** The same for all members, by row. */
-  async locateAll(): Promise<Float64Array> {
-    const offsets = new Float64Array(this.#order.length);
-    const windows = this.#windows();
+  async locateAll(heads?: MemberHeads): Promise<Float64Array> {
+    const offsets = new Float64Array(this.order.length);
+    const windows = this.#windows(heads ? ALIGNMENT_BYTES + heads.size : 0);
     const work = async () => {
+      let buffer = new Uint8Array(0);
       for (let window = windows.pop(); window; window = windows.pop()) {
-        const bytes = new Uint8Array(window.length);
+        // Reused: fresh memory costs more than the read.
+        if (buffer.length < window.length) buffer = new Uint8Array(window.length);
+        const bytes = buffer.subarray(0, window.length);
         const waiting = readInto(this.#source, window.start, bytes, this.#options);
         if (waiting) await waiting;
-        const view = new DataView(bytes.buffer);
+        const view = new DataView(bytes.buffer, 0, bytes.length);
         for (const row of window.rows) {
-          offsets[row] = this.#dataOffset(row, view, this.#directory.headerOffsets[row]! - window.start);
+          const offset = this.#dataOffset(row, view, this.#directory.headerOffsets[row]! - window.start);
+          heads?.take(row, bytes, offset - window.start, this.#directory.compressedSizes[row]!);
+          offsets[row] = offset;
         }
       }
     };
@@ -90,19 +101,20 @@ export class LocalHeaders {
     return HEADER_BYTES + this.#directory.nameLengths[row]! + ZIP64_FIELD_BYTES;
   }
 
-  /** Headers grouped into reads, the last of the file first. */
-  #windows(): { start: number; length: number; rows: Uint32Array }[] {
+  /** Headers grouped into reads, with so many bytes after the last of each, the last of the file first. */
+  #windows(bytesAfter: number): { start: number; length: number; rows: Uint32Array }[] {
     const { headerOffsets } = this.#directory;
     const windows = [];
-    for (let last = this.#order.length - 1, first = last; first >= 0; last = --first) {
-      const end = headerOffsets[this.#order[last]!]! + this.#readLength(this.#order[last]!);
+    for (let last = this.order.length - 1, first = last; first >= 0; last = --first) {
+      const row = this.order[last]!;
+      const end = Math.min(headerOffsets[row]! + this.#readLength(row) + bytesAfter, this.#source.size);
       while (first > 0) {
-        const before = headerOffsets[this.#order[first - 1]!]!;
-        if (headerOffsets[this.#order[first]!]! - before > NEAR_BYTES || end - before > WINDOW_BYTES) break;
+        const before = headerOffsets[this.order[first - 1]!]!;
+        if (headerOffsets[this.order[first]!]! - before > NEAR_BYTES || end - before > WINDOW_BYTES) break;
         first--;
       }
-      const start = headerOffsets[this.#order[first]!]!;
-      windows.push({ start, length: end - start, rows: this.#order.subarray(first, last + 1) });
+      const start = headerOffsets[this.order[first]!]!;
+      windows.push({ start, length: end - start, rows: this.order.subarray(first, last + 1) });
     }
     return windows;
   }

@@ -89,6 +89,12 @@ describe("compareCheckpoints", () => {
     await assert.rejects(compareCheckpoints(broken, broken), /read/);
   });
 
+  it("does not call the same what neither has", async () => {
+    const a = await opened({ a: f32([1], 1) });
+    const missing = compareCheckpoints(a, a, { names: ["a", "typo"] });
+    await assert.rejects(missing, raises("TENSOR_NOT_FOUND", /"typo"/, { tensor: "typo" }));
+  });
+
   it("compares only tensors with the names asked for", async () => {
     const a = await opened({ "x.1": f32([1], 1), "y.1": f32([1], 1), "y.2": f32([1], 1) });
     const b = await opened({ "x.1": f32([1], 2), "y.1": f32([1], 1), "x.2": f32([1], 1) });

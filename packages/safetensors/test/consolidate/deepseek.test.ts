@@ -60,6 +60,20 @@ describe("DeepSeek's rules", () => {
     assert.equal((await reportOf(files, rule)).tensors.replicated, 1);
   });
 
+  it("are not taken for wrong by parts of different sizes that begin alike", async () => {
+    // Each piece that is compared has 1 MiB.
+    for (const [one, other] of [
+      [3, 1],
+      [1, 3],
+    ] as const) {
+      const files = ranks(
+        { "embed.weight": tensor([one, 1 << 20], 1) },
+        { "embed.weight": tensor([other, 1 << 20], 1) },
+      );
+      assert.equal((await reportOf(files)).tensors.cut, 1);
+    }
+  });
+
   it("leave nothing but experts to one rank", async () => {
     const name = "layers.0.ffn.experts.0.w1.weight";
     const files = ranks({ [name]: tensor([2], 1) }, { "norm.weight": tensor([2], 1) });

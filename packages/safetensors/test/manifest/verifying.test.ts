@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
 import type { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { withoutDigests } from "../../src/checkpoint/digest-keys.ts";
 import { open } from "../../src/checkpoint/open.ts";
 import { hashTensors, verifyTensors } from "../../src/manifest/hash-tensors.ts";
-import { digestMetadata, manifestInMetadata, withoutDigests } from "../../src/manifest/in-metadata.ts";
+import { digestMetadata, manifestInMetadata } from "../../src/manifest/in-metadata.ts";
 import { type VerifyOptions, verifying } from "../../src/manifest/verifying.ts";
 import { handMade, noise, raises } from "../support.ts";
 
@@ -95,6 +96,23 @@ describe("verifying", () => {
     assert.equal(reads, 0);
   });
 
+  it("gives a hasher pieces, as that of node:crypto refuses two gigabytes", async () => {
+    const data = new Uint8Array((16 << 20) + 5).fill(1);
+    const whole = await open(handMade({ a: { dtype: "U8", shape: [data.length], data } }));
+    const manifest = { tensors: await hashTensors(whole, { hasher: () => createHash("sha256") }) };
+    let most = 0;
+    const hasher = () => {
+      const hash = createHash("sha256");
+      const update = (bytes: Uint8Array): void => {
+        most = Math.max(most, bytes.length);
+        hash.update(bytes);
+      };
+      return { update, digest: () => hash.digest() };
+    };
+    await verifying(whole, manifest, { hasher }).get("a").bytes();
+    assert.equal(most, 16 << 20);
+  });
+
   it("works without WebCrypto, and for shared memory", async () => {
     const manifest = { tensors: await hashTensors(await good()) };
     const original = Object.getOwnPropertyDescriptor(globalThis, "crypto")!;
@@ -130,6 +148,17 @@ describe("hashTensors and verifyTensors", () => {
     const found = await hashTensors(whole, { onProgress: (done) => steps.push(done) });
     assert.equal(found.get("l")!.sha256, sha256Of(large));
     assert.deepEqual(steps, [1 << 20, 2 << 20, large.length]);
+  });
+
+  it("do not pass over a listed name that is not there", async () => {
+    const whole = await good();
+    const manifest = { tensors: await hashTensors(whole) };
+    const missing = raises("TENSOR_NOT_FOUND", /"typo"/, { tensor: "typo" });
+    await assert.rejects(hashTensors(whole, { names: ["a", "typo"] }), missing);
+    await assert.rejects(verifyTensors(whole, manifest, { names: ["typo"] }), missing);
+    const other = await open(handMade({ b: tensor }));
+    const [problem] = await verifyTensors(other, manifest, { names: ["a"] });
+    assert.match(problem!.message, /"a" is in the manifest, but not in the checkpoint/);
   });
 
   it("list what is changed, missing and unknown", async () => {
@@ -179,7 +208,11 @@ describe("manifestInMetadata", () => {
       `{"a":"${digest}"}x`,
     ]) {
       const checkpoint = await open(handMade({ a: tensor }, { "sha256.tensors": text }));
-      assert.throws(() => manifestInMetadata(checkpoint), raises("INVALID_MANIFEST", /"sha256.tensors"/), text);
+      assert.throws(
+        () => manifestInMetadata(checkpoint),
+        raises("INVALID_MANIFEST", /"sha256.tensors"/),
+        text,
+      );
     }
   });
 });

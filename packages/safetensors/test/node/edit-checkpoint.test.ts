@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, it } from "node:test";
+import { open } from "../../src/checkpoint/open.ts";
 import { encodeIndex } from "../../src/node/convert-index.ts";
 import { editCheckpoint, editCheckpointOn } from "../../src/node/edit-checkpoint.ts";
 import { realDisk } from "../../src/node/edit-disk.ts";
 import { writerTag } from "../../src/node/litter-writer.ts";
 import { openPath } from "../../src/node/open-path.ts";
+import { recordDigests } from "../../src/node/record-digests.ts";
 import { saveFile } from "../../src/node/save-file.ts";
 import { noise, raises, temporaryFolder } from "../support.ts";
 import { dyingDisk } from "./dying-disk.ts";
@@ -55,6 +57,14 @@ const CHANGES = {
 };
 
 describe("editCheckpoint", () => {
+  it("takes digests out of the files in which names change, and of no others", async () => {
+    await recordDigests(folder);
+    await editCheckpoint(folder, { rename: new Map([["b", "d"]]) });
+    const keysOf = async (name: string) => [...(await open(readFileSync(path(name)))).metadata.keys()];
+    assert.deepEqual(await keysOf(FIRST), ["format"]);
+    assert.deepEqual(await keysOf(SECOND), ["format", "own", "sha256.data", "sha256.tensors"]);
+  });
+
   it("changes files and index as one", async () => {
     const before = new Map((await content()).filter(([, value]) => value.length > 10));
     const result = await editCheckpoint(folder, CHANGES, { reserve: 64 });

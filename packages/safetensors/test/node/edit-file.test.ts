@@ -18,6 +18,7 @@ import { editFile, editFileOn } from "../../src/node/edit-file.ts";
 import { rewriteFile } from "../../src/node/edit-rewrite.ts";
 import { writeTensors } from "../../src/node/edit-tensors.ts";
 import { openFile } from "../../src/node/file-source.ts";
+import { recordDigests } from "../../src/node/record-digests.ts";
 import { saveFile } from "../../src/node/save-file.ts";
 import { handMade, noise, raises, temporaryFolder } from "../support.ts";
 
@@ -286,9 +287,72 @@ describe("writeTensors", () => {
       ],
       raises("DUPLICATE_NAME"),
     );
+    const failing = async function* () {
+      yield new Uint8Array(1);
+      throw Object.assign(new Error("no such input"), { code: "ENOENT" });
+    };
+    const own = writeTensors(file, { small: { ...tensors.small, data: failing } });
+    await assert.rejects(own, { name: "Error", message: "no such input" });
+    const stopping = new AbortController();
+    const stopper = function* () {
+      stopping.abort();
+      yield new Uint8Array(8);
+    };
+    const late = writeTensors(
+      file,
+      { small: { ...tensors.small, data: stopper } },
+      { signal: stopping.signal },
+    );
+    await assert.rejects(late, { name: "AbortError" });
+    assert.deepEqual(readFileSync(file), before);
     const stopped = writeTensors(file, tensors, { signal: AbortSignal.abort(new Error("enough")) });
     await assert.rejects(stopped, /enough/);
     assert.deepEqual(listed(), ["model.safetensors"]);
+  });
+});
+
+describe("digests in the metadata", () => {
+  const DIGESTS = ["format", "sha256.data", "sha256.tensors"];
+  const keys = async (): Promise<string[]> =>
+    Object.keys((await content("model.safetensors")).metadata).sort();
+  beforeEach(async () => {
+    await recordDigests(file);
+    assert.deepEqual(await keys(), DIGESTS);
+  });
+
+  it("go with the data that they are of, in the same edit", async () => {
+    await writeTensors(file, { none: tensors.none, small: { ...tensors.small, data: new Float32Array(2) } });
+    assert.deepEqual(await keys(), ["format"]);
+    assert.deepEqual((await content("model.safetensors")).data.get("small"), "0".repeat(16));
+  });
+
+  it("go where tensors are renamed, dropped, replaced or added", async () => {
+    const whole = readFileSync(file);
+    for (const changes of [
+      { rename: new Map([["small", "tiny"]]) },
+      { drop: ["none"] },
+      { replace: { small: tensors.small } },
+      { add: { more: tensors.small } },
+    ]) {
+      writeFileSync(file, whole);
+      await rewriteFile(file, changes);
+      assert.deepEqual(await keys(), ["format"], Object.keys(changes)[0]);
+    }
+    writeFileSync(file, whole);
+    await editFile(file, { rename: new Map([["small", "tiny"]]) });
+    assert.deepEqual(await keys(), ["format"]);
+  });
+
+  it("stay where the data does, also in a new file, unless it gets another order", async () => {
+    const long = { setMetadata: { long: "x".repeat(5000) } };
+    assert.equal((await editFile(file, long)).how, "rewritten");
+    assert.deepEqual(await keys(), ["format", "long", ...DIGESTS.slice(1)]);
+    const { small, large } = tensors;
+    const first = { ...small, data: new Uint8Array(small.data.buffer) };
+    const unordered = handMade({ large, first }, { "sha256.data": "d", "sha256.tensors": "{}" });
+    writeFileSync(file, unordered);
+    assert.equal((await editFile(file, long)).how, "rewritten");
+    assert.deepEqual(await keys(), ["long"]);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -101,6 +101,13 @@ describe("hashCheckpoint", () => {
     assert.equal((await hashFile(text)).sha256, sha256Of(new Uint8Array(0)));
   });
 
+  it("refuses a tensor that is in two files", async () => {
+    const { path, a } = writeShards("model");
+    writeFileSync(join(path, "model-00002-of-00002.safetensors"), handMade({ a }));
+    const error = raises("INDEX_MISMATCH", /"a" of "model-00002.*in another file/, { tensor: "a" });
+    await assert.rejects(hashCheckpoint(path), error);
+  });
+
   it("stops when told to", async () => {
     const { path } = writeShards("model");
     await assert.rejects(hashCheckpoint(path, { signal: AbortSignal.abort() }), { name: "AbortError" });
@@ -115,6 +122,12 @@ describe("manifests", () => {
     assert.equal(await manifestPath(join(path, "model.safetensors.index.json")), expected);
     const shard = join(path, "model-00001-of-00002.safetensors");
     assert.equal(await manifestPath(shard), expected);
+    const variant = writeShards("model.fp16").path;
+    const index = join(variant, "model.safetensors.index.fp16.json");
+    renameSync(join(variant, "model.fp16.safetensors.index.json"), index);
+    const own = join(variant, "model.fp16.safetensors.manifest.json");
+    assert.equal(await manifestPath(index), own);
+    assert.equal(await manifestPath(join(variant, "model.fp16-00002-of-00002.safetensors")), own);
   });
 
   it("are written, read and verified; what is changed is named", async () => {

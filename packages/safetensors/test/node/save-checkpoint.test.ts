@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { openPath, saveCheckpoint } from "../../src/node/index.ts";
+import { editCheckpoint, openPath, saveCheckpoint } from "../../src/node/index.ts";
 import type { TensorData } from "../../src/save/save.ts";
 import { splitByLayer } from "../../src/save/split.ts";
 import { fixturePath } from "../fixtures.ts";
@@ -46,6 +46,38 @@ test("a folder gets numbered files and an index", async () => {
   await using checkpoint = await openPath(folder);
   assert.deepEqual([...checkpoint.keys()].sort(), Object.keys(tensors));
   assert.deepEqual([...checkpoint.metadata], [["format", "pt"]]);
+});
+
+test("a size that holds nothing, and more files than can be read back, are refused", async () => {
+  const folder = join(temporaryFolder(), "model");
+  for (const maxShardSize of [0, -1, Number.NaN]) {
+    const saved = saveCheckpoint(folder, { a: bytes(6) }, { maxShardSize });
+    await assert.rejects(saved, raises("OUT_OF_RANGE", /hold nothing/));
+  }
+  const many = Array.from({ length: 10_001 }, (_, i) => [`t${i}`, bytes(1)] as const);
+  const error = raises("LIMIT_EXCEEDED", /10001 files/, { limit: "MAX_SHARDS" });
+  await assert.rejects(saveCheckpoint(folder, many, { maxShardSize: 1 }), error);
+});
+
+test("the stem cannot lead out of the folder", async () => {
+  const folder = join(temporaryFolder(), "model");
+  for (const stem of ["../x", "a/b", "a\\b", ".hidden", ""]) {
+    const saved = saveCheckpoint(folder, { a: bytes(6) }, { stem });
+    await assert.rejects(saved, raises("UNSAFE_FILE_NAME", /must be a bare name/));
+  }
+  assert.ok(!existsSync(folder));
+});
+
+test("every header gets the room that is reserved, which later edits use", async () => {
+  const folder = temporaryFolder();
+  const tensors = { a: bytes(6), b: bytes(6) };
+  const { files, index } = await saveCheckpoint(folder, tensors, { maxShardSize: 6, reserve: 800 });
+  for (const { path, byteLength } of files) assert.equal(statSync(path).size, byteLength);
+  const edited = await editCheckpoint(index!, { setMetadata: { note: "x".repeat(700) } });
+  assert.deepEqual(
+    edited.files.map(({ how }) => how),
+    ["in-place", "in-place"],
+  );
 });
 
 test("of one file, there is no index", async () => {

@@ -114,6 +114,20 @@ describe("a tensor that is cast while it is saved", () => {
     await assert.rejects(pieces(stream, 7), raises("OUT_OF_RANGE"));
   });
 
+  it("is saved alone too, though it is smaller after the cast than before", async () => {
+    for (const [from, to, count] of [
+      ["F64", "F32", 1],
+      ["F64", "F4", 2],
+      ["F32", "F6_E2M3", 4],
+    ] as const) {
+      const data = floats(from, count);
+      const sink = memorySink();
+      await save(sink, { w: castTensor(tensorOf(from, [count], data), to) });
+      const saved = (await open(sink.bytes())).get("w");
+      assert.deepEqual(new Uint8Array(await saved.bytes()), castFloats(from, to, data));
+    }
+  });
+
   it("draws other random numbers than a tensor of another name", async () => {
     const data = floats("F32", COUNT);
     const cast = async (name: string): Promise<Uint8Array> =>

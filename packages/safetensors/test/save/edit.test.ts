@@ -45,6 +45,20 @@ describe("editHeader", () => {
     assert.equal(textOf(one), withMember(`"__metadata__":{"a":"3","format":"pt"}`));
   });
 
+  it("takes digests out where names change, unless new ones are set", () => {
+    const digests = '"sha256.data":"d","sha256.tensors":"t"';
+    const text = WRITTEN.replace(MEMBER, `"__metadata__":{"a":"1",${digests}}`);
+    const metadataAfter = (changes: HeaderChanges): string => {
+      return /"__metadata__":(\{[^}]*\})/.exec(decode(edited(changes, text).json))![1]!;
+    };
+    const rename = new Map([["foo", "food"]]);
+    assert.equal(metadataAfter({ setMetadata: { b: "2" } }), `{"a":"1","b":"2",${digests}}`);
+    assert.equal(metadataAfter({ rename }), '{"a":"1"}');
+    assert.equal(metadataAfter({ rename, removeMetadata: ["sha256.data"] }), '{"a":"1"}');
+    const set = { "sha256.tensors": "new" };
+    assert.equal(metadataAfter({ rename, setMetadata: set }), '{"a":"1","sha256.tensors":"new"}');
+  });
+
   it("adds metadata to a header without, and takes them out, wherever they are", () => {
     const tensor = `"foo":${FOO}`;
     for (const [text, dataLength, added, removed] of [

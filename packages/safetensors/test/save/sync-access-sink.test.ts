@@ -73,6 +73,15 @@ describe("syncAccessSink", () => {
     assert.deepEqual(handle.calls.slice(-3), ["truncate", "flush", "close"]);
   });
 
+  it("closes a file also if that can no longer be flushed", async () => {
+    const handle = new FakeHandle(noise(50));
+    handle.flush = () => {
+      throw new DOMException("the disk is gone", "UnknownError");
+    };
+    await assert.rejects(save(syncAccessSink(handle), { tensor }), { name: "UnknownError" });
+    assert.equal(handle.calls.at(-1), "close");
+  });
+
   it("leaves a file alone that it has not begun to write", async () => {
     const handle = new FakeHandle(noise(50));
     await assert.rejects(save(syncAccessSink(handle), { __metadata__: tensor }), raises("INVALID_NAME"));

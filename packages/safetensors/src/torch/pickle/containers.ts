@@ -62,8 +62,10 @@ export class PyList extends PickleNode {
 export class PyDict extends PickleNode {
   /** "dict", or the subclass that the reader took it for ("OrderedDict", …). */
   readonly type: string;
-  /** Made for the first entry: most dicts of a checkpoint stay empty. */
-  #entries: Map<unknown, [PickleValue, PickleValue]> | undefined;
+  /** Values by the form of their key. Made for the first entry: most dicts of a checkpoint stay empty. */
+  #values: Map<unknown, PickleValue> | undefined;
+  /** The keys that are not their own form, which few are. */
+  #keys: Map<unknown, PickleValue> | undefined;
 
   constructor(type = "dict") {
     super();
@@ -75,24 +77,27 @@ export class PyDict extends PickleNode {
   }
 
   get size(): number {
-    return this.#entries?.size ?? 0;
+    return this.#values?.size ?? 0;
   }
 
   /** Sets a value; a key that is there already stays as it is. Throws `PickleFault` if the key cannot be one. */
   set(key: PickleValue, value: PickleValue): void {
-    this.#entries ??= new Map();
+    this.#values ??= new Map();
     const form = dictKey(key);
-    const entry = this.#entries.get(form);
-    if (entry) entry[1] = value;
-    else this.#entries.set(form, [key, value]);
+    if (form !== key && !this.#values.has(form)) {
+      this.#keys ??= new Map();
+      this.#keys.set(form, key);
+    }
+    this.#values.set(form, value);
   }
 
   get(key: PickleValue): PickleValue | undefined {
-    return this.#entries?.get(dictKey(key))?.[1];
+    return this.#values?.get(dictKey(key));
   }
 
-  entries(): Iterable<readonly [PickleValue, PickleValue]> {
-    return this.#entries?.values() ?? [];
+  *entries(): Iterable<readonly [PickleValue, PickleValue]> {
+    if (!this.#values) return;
+    for (const [form, value] of this.#values) yield [this.#keys?.get(form) ?? (form as PickleValue), value];
   }
 
   override keyForm(): never {

@@ -1,40 +1,29 @@
 /** Bytes of the arguments that have a fixed size, by opcode. */
-const FIXED: ReadonlyMap<number, number> = new Map([
-  [0x4a, 4], // BININT
-  [0x4b, 1], // BININT1
-  [0x4d, 2], // BININT2
-  [0x47, 8], // BINFLOAT
-  [0x68, 1], // BINGET
-  [0x6a, 4], // LONG_BINGET
-  [0x71, 1], // BINPUT
-  [0x72, 4], // LONG_BINPUT
-  [0x80, 1], // PROTO
-  [0x95, 8], // FRAME
-  [0x82, 1], // EXT1
-  [0x83, 2], // EXT2
-  [0x84, 4], // EXT4
+const FIXED: Uint8Array = table([
+  [1, [0x4b, 0x68, 0x71, 0x80, 0x82]], // BININT1, BINGET, BINPUT, PROTO, EXT1
+  [2, [0x4d, 0x83]], // BININT2, EXT2
+  [4, [0x4a, 0x6a, 0x72, 0x84]], // BININT, LONG_BINGET, LONG_BINPUT, EXT4
+  [8, [0x47, 0x95]], // BINFLOAT, FRAME
 ]);
 
 /** Bytes of the length that comes before an argument, by opcode. */
-const COUNTED: ReadonlyMap<number, number> = new Map([
-  [0x55, 1], // SHORT_BINSTRING
-  [0x43, 1], // SHORT_BINBYTES
-  [0x8c, 1], // SHORT_BINUNICODE
-  [0x8a, 1], // LONG1
-  [0x54, 4], // BINSTRING
-  [0x42, 4], // BINBYTES
-  [0x58, 4], // BINUNICODE
-  [0x8b, 4], // LONG4
-  [0x8d, 8], // BINUNICODE8
-  [0x8e, 8], // BINBYTES8
-  [0x96, 8], // BYTEARRAY8
+const COUNTED: Uint8Array = table([
+  [1, [0x55, 0x43, 0x8c, 0x8a]], // SHORT_BINSTRING, SHORT_BINBYTES, SHORT_BINUNICODE, LONG1
+  [4, [0x54, 0x42, 0x58, 0x8b]], // BINSTRING, BINBYTES, BINUNICODE, LONG4
+  [8, [0x8d, 0x8e, 0x96]], // BINUNICODE8, BINBYTES8, BYTEARRAY8
 ]);
 
 /** Opcodes whose argument is a line, or two. */
-const LINES: ReadonlyMap<number, number> = new Map([
-  ...[..."ILFSVPgp"].map((letter) => [letter.charCodeAt(0), 1] as const),
-  ...[..."ci"].map((letter) => [letter.charCodeAt(0), 2] as const),
+const LINES: Uint8Array = table([
+  [1, [0x49, 0x4c, 0x46, 0x53, 0x56, 0x50, 0x67, 0x70]], // INT, LONG, FLOAT, STRING, UNICODE, PERSID, GET, PUT
+  [2, [0x63, 0x69]], // GLOBAL, INST
 ]);
+
+function table(rows: readonly (readonly [value: number, opcodes: readonly number[]])[]): Uint8Array {
+  const values = new Uint8Array(256);
+  for (const [value, opcodes] of rows) for (const opcode of opcodes) values[opcode] = value;
+  return values;
+}
 
 const STOP = 0x2e;
 
@@ -69,15 +58,15 @@ export class PickleExtent {
 
 /** The byte after an argument, which may lie beyond the bytes; nothing if they end before that is known. */
 export function argumentEnd(bytes: Uint8Array, start: number, opcode: number): number | undefined {
-  const width = COUNTED.get(opcode);
-  if (width !== undefined) {
+  const width = COUNTED[opcode]!;
+  if (width > 0) {
     if (start + width > bytes.length) return undefined;
     let length = 0;
     for (let index = width - 1; index >= 0; index--) length = length * 256 + bytes[start + index]!;
     return start + width + length;
   }
-  let end = start + (FIXED.get(opcode) ?? 0);
-  for (let lines = LINES.get(opcode) ?? 0; lines > 0; lines--) {
+  let end = start + FIXED[opcode]!;
+  for (let lines = LINES[opcode]!; lines > 0; lines--) {
     end = bytes.indexOf(0x0a, end) + 1;
     if (end === 0) return undefined;
   }

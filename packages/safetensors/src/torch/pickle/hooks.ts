@@ -6,6 +6,8 @@ import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
  * something wrong throws a `PickleFault`.
  */
 export interface PickleHooks {
+  /** Indices of the memo that the pickle asks for, if that is known: what has another index is not kept. */
+  readonly recalled?: ReadonlySet<number> | undefined;
   /** A name is asked for, for the first time in this pickle. May throw to refuse it. */
   onGlobal?(ref: GlobalRef): void;
   /** The value that a persistent id stands for. */

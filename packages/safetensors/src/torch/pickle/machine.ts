@@ -44,7 +44,7 @@ class PickleMachine {
   constructor(bytes: Uint8Array, hooks: PickleHooks, start: number) {
     this.#reader = new PickleReader(bytes, start);
     this.#stack = new PickleStack(this.#reader);
-    this.#memo = new PickleMemo(this.#reader);
+    this.#memo = new PickleMemo(this.#reader, hooks.recalled);
     this.#calls = new PickleCalls(this.#reader, this.#stack, hooks);
     this.#start = start;
   }

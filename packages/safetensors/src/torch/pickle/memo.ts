@@ -8,11 +8,14 @@ import type { PickleValue } from "./values.ts";
  */
 export class PickleMemo {
   readonly #reader: PickleReader;
-  readonly #dense: PickleValue[] = [];
-  readonly #sparse = new Map<number, PickleValue>();
+  readonly #recalled: ReadonlySet<number> | undefined;
+  readonly #dense: (PickleValue | undefined)[] = [];
+  readonly #sparse = new Map<number, PickleValue | undefined>();
 
-  constructor(reader: PickleReader) {
+  /** @param recalled indices that will be asked for; other values are not kept. */
+  constructor(reader: PickleReader, recalled: ReadonlySet<number> | undefined) {
     this.#reader = reader;
+    this.#recalled = recalled;
   }
 
   /** Number of entries: the index that MEMOIZE takes. */
@@ -28,8 +31,9 @@ export class PickleMemo {
 
   set(index: number, value: PickleValue): void {
     if (this.size >= MAX_PICKLE_VALUES) throw this.#reader.limit("MAX_PICKLE_VALUES", "too large a memo");
-    if (index < this.#dense.length) this.#dense[index] = value;
-    else if (index === this.#dense.length && this.#sparse.size === 0) this.#dense.push(value);
-    else this.#sparse.set(index, value);
+    const kept = (this.#recalled?.has(index) ?? true) ? value : undefined;
+    if (index < this.#dense.length) this.#dense[index] = kept;
+    else if (index === this.#dense.length && this.#sparse.size === 0) this.#dense.push(kept);
+    else this.#sparse.set(index, kept);
   }
 }

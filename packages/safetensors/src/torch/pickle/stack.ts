@@ -38,7 +38,7 @@ export class PickleStack {
   /** The last `count` values, in the order in which they were pushed. */
   popMany(count: number): PickleValue[] {
     this.#need(count);
-    return this.#values.splice(this.#values.length - count, count);
+    return this.#cut(this.#values.length - count);
   }
 
   pushMark(): void {
@@ -52,7 +52,7 @@ export class PickleStack {
   /** The values above the last mark; the mark goes with them. */
   popToMark(): PickleValue[] {
     if (this.#marks.length === 0) throw this.#reader.error("there is no mark");
-    const values = this.#values.splice(this.#floor);
+    const values = this.#cut(this.#floor);
     this.#marks.pop();
     this.#floor = this.#marks.at(-1) ?? 0;
     return values;
@@ -62,6 +62,13 @@ export class PickleStack {
   popValueOrMark(): void {
     if (this.#values.length === this.#floor && this.#marks.length > 0) this.popToMark();
     else this.pop();
+  }
+
+  /** Takes the values from a place on: `splice` would take twice as long. */
+  #cut(place: number): PickleValue[] {
+    const values = this.#values.slice(place);
+    this.#values.length = place;
+    return values;
   }
 
   #need(count: number): void {

@@ -11,15 +11,16 @@ const COUNT_BYTES = 8;
 
 /**
  * The storages after the fifth pickle of a legacy file: of each key in the list, a count of 8 bytes and so many elements.
- * They are taken out of `storages`, and nothing may follow them.
+ * They are taken out of those that were `used`, and nothing may follow them.
  */
-export function legacyStorages(scan: Scan, part: Part, storages: Map<string, StorageUse>): BytesAfter {
+export function legacyStorages(scan: Scan, part: Part, used: () => Map<string, StorageUse>): BytesAfter {
   const { size } = part.source;
   return async (index, { value }, end) => {
     if (index < 4) {
       if (end >= size) scan.add(part, "malformed-file", "ends before its storages", { at: end });
       return undefined;
     }
+    const storages = used();
     const length = value instanceof PyList && (await storagesLength(scan, part, end, value, storages));
     if (length === false || length === undefined) {
       scan.add(part, "storage-size", "has other storages than its pickle says", { at: end });

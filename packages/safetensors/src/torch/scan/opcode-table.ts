@@ -1,30 +1,5 @@
 import { OPCODE_NAMES } from "../pickle/opcodes.ts";
 
-/** What follows an opcode's byte. */
-export type Argument =
-  | "none"
-  | "byte1"
-  | "byte2"
-  | "byte4"
-  | "byte8"
-  | "counted1"
-  | "counted4"
-  | "counted8"
-  | "line"
-  | "lines2";
-
-const ARGUMENTS: readonly (readonly [argument: Argument, names: string])[] = [
-  ["byte1", "BININT1 BINGET BINPUT PROTO EXT1"],
-  ["byte2", "BININT2 EXT2"],
-  ["byte4", "BININT LONG_BINGET LONG_BINPUT EXT4"],
-  ["byte8", "BINFLOAT FRAME"],
-  ["counted1", "LONG1 SHORT_BINSTRING SHORT_BINBYTES SHORT_BINUNICODE"],
-  ["counted4", "LONG4 BINSTRING BINBYTES BINUNICODE"],
-  ["counted8", "BINUNICODE8 BINBYTES8 BYTEARRAY8"],
-  ["line", "INT LONG FLOAT STRING UNICODE GET PUT PERSID"],
-  ["lines2", "GLOBAL INST"],
-];
-
 /** Opcodes by the protocol that brought them; those of protocol 0 and 1 are allowed in every pickle. */
 const NEWER: readonly (readonly [protocol: number, names: string])[] = [
   [2, "NEWOBJ EXT1 EXT2 EXT4 TUPLE1 TUPLE2 TUPLE3 NEWTRUE NEWFALSE LONG1 LONG4 PROTO"],
@@ -37,9 +12,6 @@ const NEWER: readonly (readonly [protocol: number, names: string])[] = [
 ];
 
 const CODES = new Map(Array.from(OPCODE_NAMES, ([code, name]) => [name, code]));
-
-/** The argument of each opcode, by its byte; undefined for bytes that are none. */
-export const OPCODE_ARGUMENTS: readonly (Argument | undefined)[] = opcodeTable<Argument>("none", ARGUMENTS);
 
 /** The protocol that brought each opcode, by its byte; 0 and 1 are both 0. */
 export const OPCODE_PROTOCOLS: readonly (number | undefined)[] = opcodeTable<number>(0, NEWER);

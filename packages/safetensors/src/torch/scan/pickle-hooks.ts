@@ -7,15 +7,9 @@ import type { PickleHooks } from "../pickle/hooks.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
 import { mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
+import { type CallCheck, callChecks } from "./call-checks.ts";
 import { type ArrayPlace, arrayPlace } from "./joblib.ts";
 import type { Draft } from "./report.ts";
-
-/** Encodings in which pickles of Python 2 and old protocols write bytes. */
-const CODECS = new Set(["latin1", "latin-1", "utf-8", "utf8", "ascii"]);
-
-/** Classes of models and optimizers. Pickles make their objects without the constructors, some of which read files and run code. */
-const MODEL_CLASS =
-  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|transformers\.activations|torchvision|timm|ultralytics)\./;
 
 /** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
 const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
@@ -26,23 +20,7 @@ const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: stri
   ["enum.EnumType", ["made-class", "can make a class"]],
 ]);
 
-/** What the pickles of old PyTorch and TorchScript hand their data through. */
-const PASSES_ON = /^torch\.jit\._pickle\./;
-
-/** The only objects whose class Python's pickler asks for. */
-const SINGLETONS = new Set(["builtins.Ellipsis", "builtins.NotImplemented"]);
-
-/** Constructors of NumPy's generators: they call their last argument. */
-const GENERATOR_MAKER = /^numpy\.random\._pickle\.__(?:bit_generator|generator|randomstate)_ctor$/;
-
-/** Storages and tensors, which can be made with a size. */
-const SIZED = /^torch\.(?:\w+\.)*\w+(?:Storage|Tensor)$/;
-
-/** What makes as many items as its argument says. */
-const CONTAINERS = new Set([
-  ..."bytearray bytes list tuple set frozenset dict".split(" ").map((name) => `builtins.${name}`),
-  "collections.deque",
-]);
+const NO_ARGUMENTS = new PyTuple([]);
 
 /** A storage that a pickle refers to. */
 export interface StorageUse {
@@ -66,16 +44,24 @@ export class ScanHooks implements PickleHooks {
   readonly names: Map<GlobalRef, KnownGlobal> = new Map();
   readonly storages: Map<string, StorageUse> = new Map();
   readonly drafts: Draft[] = [];
+  readonly recalled: ReadonlySet<number> | undefined;
   /** Arguments of `torch.storage._load_from_bytes`: bytes, or text that stands for bytes of the same numbers. */
   readonly loaded: (Uint8Array | string)[] = [];
   /** Set when the pickle goes on after the bytes of an array. */
   array: ArrayPlace | undefined;
   #arraysToPass: number;
+  readonly #checks = new Map<GlobalRef, readonly CallCheck[]>();
+  /** By the name of what makes them. */
+  readonly #tensors = new Map<GlobalRef, ObjectNode>();
   readonly #objectTypes = new Set<ObjectNode>();
   readonly #functions = new TensorFunctions();
 
-  /** @param arraysToPass arrays of joblib whose bytes are not there any more. */
-  constructor(arraysToPass: number) {
+  /**
+   * @param recalled indices of the memo that the pickle asks for, if that is known.
+   * @param arraysToPass arrays of joblib whose bytes are not there any more.
+   */
+  constructor(recalled: ReadonlySet<number> | undefined, arraysToPass: number) {
+    this.recalled = recalled;
     this.#arraysToPass = arraysToPass;
   }
 
@@ -84,51 +70,34 @@ export class ScanHooks implements PickleHooks {
   }
 
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
-    const { path, role } = this.names.get(callable)!;
+    const known = this.names.get(callable)!;
+    const { path } = known;
     const { items } = args;
-    if (mayBeExplained(path)) return this.#functions.call(callable, args);
-    if (role === "inert" && MODEL_CLASS.test(path) && items.length > 0)
-      this.#note("constructor-call", `runs the constructor of ${quote(path)} with arguments`, callable);
-    if ((CONTAINERS.has(path) || SIZED.test(path)) && this.#isLarge(items[0]))
-      this.#note("allocation", "takes as much memory as a number says", callable);
-    if (PASSES_ON.test(path) && items[0] instanceof GlobalRef)
-      this.#note("indirect-call", "hands on what is no data", callable);
-    if (GENERATOR_MAKER.test(path) && items.some((item) => !this.#isGenerator(item)))
-      this.#note("indirect-call", "makes a random generator of something else", callable);
-    switch (path) {
-      case "torch.storage._load_from_bytes":
-        this.#load(callable, items);
-        return undefined;
-      case "torch._tensor._rebuild_from_type_v2":
-        if (!this.#isRebuild(items[0]))
-          this.#note("indirect-load", "calls what is no function that makes a tensor", callable);
-        return undefined;
-      case "builtins.type":
-        if (items.length !== 1) this.#note("made-class", "makes a class", callable);
-        else if (items[0] !== null && !SINGLETONS.has(this.#pathOf(items[0])))
-          this.#note("indirect-call", "takes the class of an object", callable);
-        return undefined;
-      case "enum.EnumMeta":
-      case "enum.EnumType":
-        this.#note("made-class", "makes a class", callable);
-        return undefined;
-      case "copyreg._reconstructor":
-        if (MODEL_CLASS.test(this.#pathOf(items[1])))
-          this.#note(
-            "constructor-call",
-            `runs the constructor of ${quote(this.#pathOf(items[1]))}`,
-            callable,
-          );
-        return undefined;
-      case "_codecs.encode":
-        if (!CODECS.has(String(items[1])) || items.length !== 2)
-          this.#note("odd-codec", "decodes text with an unusual codec", callable);
-        return undefined;
-      case "joblib.numpy_pickle.NumpyArrayWrapper":
-        return new ArrayWrapper();
-      default:
-        return undefined;
+    let checks = this.#checks.get(callable);
+    if (!checks) {
+      checks = callChecks(known, (value) => this.#knownOf(value));
+      this.#checks.set(callable, checks);
     }
+    for (const check of checks) {
+      const fault = check(items);
+      if (fault) this.#note(...fault, callable);
+    }
+    if (mayBeExplained(path)) return this.#functions.call(callable, args);
+    if (path === "torch.storage._load_from_bytes") this.#load(callable, items);
+    if (path === "joblib.numpy_pickle.NumpyArrayWrapper") return new ArrayWrapper();
+    if (path.startsWith("torch._utils._rebuild_") && items[0] instanceof ObjectNode)
+      return this.#tensor(callable, args);
+    return undefined;
+  }
+
+  /** One node stands for all tensors that a name makes: nothing asks which one it is, and there are very many. */
+  #tensor(maker: GlobalRef, args: PyTuple): ObjectNode {
+    let tensor = this.#tensors.get(maker);
+    if (!tensor) {
+      tensor = new ObjectNode(maker, args);
+      this.#tensors.set(maker, tensor);
+    }
+    return tensor;
   }
 
   onNewObject(callable: GlobalRef): void {
@@ -194,13 +163,13 @@ export class ScanHooks implements PickleHooks {
       Number.isSafeInteger(length * dtype.bytes);
     if (!isStorage) {
       this.drafts.push(["persistent-id", "refers to something outside of it that is no storage"]);
-      return new ObjectNode(new GlobalRef("torch", "storage", 0), new PyTuple([]));
+      return new ObjectNode(new GlobalRef("torch", "storage", 0), NO_ARGUMENTS);
     }
     const known = this.storages.get(keyText);
     if (known && (known.dtype !== dtype || known.length !== length))
       this.drafts.push(["storage-size", `describes storage ${keyText} in two ways`]);
     if (!known) this.storages.set(keyText, { dtype, length });
-    return new ObjectNode(named as GlobalRef, new PyTuple([]));
+    return this.#tensor(named as GlobalRef, NO_ARGUMENTS);
   }
 
   #load(callable: GlobalRef, items: readonly PickleValue[]): void {
@@ -212,15 +181,8 @@ export class ScanHooks implements PickleHooks {
   }
 
   #isEncodedText({ callable, args }: ObjectNode): boolean {
-    const isEncode = callable instanceof GlobalRef && this.names.get(callable)?.path === "_codecs.encode";
+    const isEncode = this.#pathOf(callable) === "_codecs.encode";
     return isEncode && typeof args.items[0] === "string" && /^latin-?1$/.test(String(args.items[1]));
-  }
-
-  /** A number, or a range of numbers. */
-  #isLarge(value: PickleValue | undefined): boolean {
-    if (typeof value === "number" || typeof value === "bigint") return true;
-    if (!(value instanceof ObjectNode) || !(value.callable instanceof GlobalRef)) return false;
-    return this.names.get(value.callable)?.path === "builtins.range";
   }
 
   /** Whether a NumPy type holds Python objects, or is made in a way that does not tell. */
@@ -232,19 +194,12 @@ export class ScanHooks implements PickleHooks {
     return !(made instanceof GlobalRef) || this.#pathOf(made) === "builtins.object";
   }
 
+  #knownOf(value: PickleValue | undefined): KnownGlobal | undefined {
+    return value instanceof GlobalRef ? this.names.get(value) : undefined;
+  }
+
   #pathOf(value: PickleValue | undefined): string {
-    return value instanceof GlobalRef ? this.names.get(value)!.path : "";
-  }
-
-  /** The name of a bit generator, its class, an object of it, or the function that makes one. */
-  #isGenerator(value: PickleValue | undefined): boolean {
-    const maker = value instanceof ObjectNode ? value.callable : value;
-    return typeof value === "string" || this.#pathOf(maker).startsWith("numpy.random.");
-  }
-
-  #isRebuild(value: PickleValue | undefined): boolean {
-    const known = value instanceof GlobalRef ? this.names.get(value) : undefined;
-    return known?.role === "interpreted" && known.path.startsWith("torch._utils._rebuild_");
+    return this.#knownOf(value)?.path ?? "";
   }
 
   #note(code: Draft[0], message: string, { at }: GlobalRef): void {

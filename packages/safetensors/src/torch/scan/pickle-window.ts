@@ -6,22 +6,28 @@ import { sweepPickle } from "./sweep.ts";
 /** Reads grow until the pickle ends, so that little is read of what is none. */
 const WINDOWS = [...[16, 18, 20, 22, 24, 26, 28].map((bits) => 2 ** bits), MAX_PICKLE_BYTES];
 
+/** The first read of what is a pickle to its end. */
+const WHOLE_WINDOW = 2 ** 22;
+
 /** The bytes of a part from some place on, as many as a pickle needs. */
 export class PickleWindow {
   readonly #scan: Scan;
   readonly #part: Part;
+  readonly #windows: readonly number[];
   #bytes: Uint8Array = new Uint8Array(0);
   /** Place of the first byte of the window in the part. */
   offset = 0;
 
-  constructor(scan: Scan, part: Part) {
+  /** @param isWhole whether the part is known as one pickle: all of it is read at once unless it is large. */
+  constructor(scan: Scan, part: Part, isWhole: boolean) {
     this.#scan = scan;
     this.#part = part;
+    this.#windows = isWhole ? WINDOWS.filter((size) => size >= WHOLE_WINDOW) : WINDOWS;
   }
 
   /** Scans the pickle at a place of the part. Places in the result are those in the window. */
   async scan(at: number): Promise<PickleScan> {
-    for (const size of WINDOWS) {
+    for (const size of this.#windows) {
       await this.#fill(at, size);
       const isLast = this.#isWhole() || size === MAX_PICKLE_BYTES;
       if (!isLast && sweepPickle(this.#bytes, at - this.offset).why === "cut") continue;
@@ -50,7 +56,7 @@ export class PickleWindow {
   async #fill(at: number, size: number): Promise<void> {
     const there = this.offset + this.#bytes.length - at;
     const isInside = at >= this.offset && this.#bytes.length > 0;
-    if (isInside && (this.#isWhole() || (there > 0 && size === WINDOWS[0]) || there >= size)) return;
+    if (isInside && (this.#isWhole() || (there > 0 && size === this.#windows[0]) || there >= size)) return;
     this.#bytes = await this.#scan.read(this.#part, at, Math.min(size, this.#part.source.size - at));
     this.offset = at;
   }

@@ -58,7 +58,7 @@ class Pickles {
   readonly #mode: PickleMode;
   readonly #numbered: boolean;
   readonly #window: PickleWindow;
-  readonly #storages = new Map<string, StorageUse>();
+  #storages: Map<string, StorageUse> = new Map();
   #bytesAfter: BytesAfter | undefined;
   /** Results that are not reported as long as this may be no pickle. */
   #waiting: (() => Promise<void>)[] = [];
@@ -75,7 +75,7 @@ class Pickles {
     this.#part = part;
     this.#mode = mode;
     this.#numbered = numbered;
-    this.#window = new PickleWindow(scan, part);
+    this.#window = new PickleWindow(scan, part, mode === "loaded" && bytesAfter === undefined);
     this.#bytesAfter = bytesAfter;
     this.#end = at;
   }
@@ -97,7 +97,7 @@ class Pickles {
       await this.#take(result);
       this.#end = this.#window.offset + result.end;
       if (index === 0 && result.value === LEGACY_MAGIC && this.#bytesAfter === undefined)
-        this.#bytesAfter = legacyStorages(this.#scan, this.#part, this.#storages);
+        this.#bytesAfter = legacyStorages(this.#scan, this.#part, () => this.#storages);
       const after = await this.#bytesAfter?.(index, result, this.#end);
       if (after !== undefined) this.#end += after;
       if (result.ended !== "stop") break;
@@ -126,7 +126,8 @@ class Pickles {
   async #take(result: PickleScan): Promise<void> {
     const { offset } = this.#window;
     this.#waiting.push(() => this.#report(offset, result));
-    for (const [key, use] of result.storages) this.#storages.set(key, use);
+    if (this.#storages.size === 0) this.#storages = result.storages;
+    else for (const [key, use] of result.storages) this.#storages.set(key, use);
     if (!this.#isPickle && this.#shows(result)) {
       this.#isPickle = true;
       this.#scan.report.addScanned(this.#part.where);

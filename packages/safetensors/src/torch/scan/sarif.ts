@@ -85,10 +85,26 @@ function propertiesOf({ at, opcode, global }: Finding): object {
   };
 }
 
-/** A path or an address as a URI reference. */
+/** Scheme and authority of an address, its path and query, and its fragment. No letter of a drive is a scheme. */
+const ADDRESS =
+  /^([a-z][a-z0-9+.-]+:\/\/(?:[^\s/?#@[\]]*@)?(?:\[[\da-f:.]+\]|[^\s/?#@:[\]]*)(?::\d*)?)((?:[/?][^#]*)?)(?:#(.*))?$/is;
+
+/** A path or an address as a URI reference (RFC 3986). */
 function uriOf(file: string): string {
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(file)) return encodeURI(file.toWellFormed());
-  const path = file.toWellFormed().replaceAll("\\", "/");
+  const [, origin, path, fragment] = ADDRESS.exec(file.toWellFormed()) ?? [];
+  if (origin === undefined) return pathUri(file.toWellFormed());
+  const host = escapeUri(origin).replace("%5B", "[").replace("%5D", "]");
+  const end = fragment === undefined ? "" : `#${escapeUri(fragment).replaceAll("#", "%23")}`;
+  return `${host}${escapeUri(path!)}${end}`;
+}
+
+function pathUri(file: string): string {
+  const path = file.replaceAll("\\", "/");
   const escaped = path.split("/").map(encodeURIComponent).join("/");
   return path.startsWith("/") ? `file://${escaped}` : escaped;
+}
+
+/** Escapes what no URI has, and keeps what is escaped already. */
+function escapeUri(text: string): string {
+  return encodeURI(text).replaceAll(/%25([\da-f]{2})/gi, "%$1");
 }

@@ -8,6 +8,7 @@ import { arrayLength } from "./joblib.ts";
 import { ScanHooks, type StorageUse } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import { type Oddity, opcodeText, type SweepEnd, sweepPickle } from "./sweep.ts";
+import { SweepNotes } from "./sweep-notes.ts";
 
 /** Bytes inside a pickle that may be, or are, loaded themselves. */
 export interface NestedBytes {
@@ -30,7 +31,7 @@ export interface PickleScan {
   readonly drafts: readonly Draft[];
   readonly globals: readonly { readonly known: KnownGlobal; readonly called: boolean }[];
   readonly nested: readonly NestedBytes[];
-  readonly storages: ReadonlyMap<string, StorageUse>;
+  readonly storages: Map<string, StorageUse>;
 }
 
 /** Bytes of arrays that were taken out, so that the opcodes follow each other. */
@@ -45,14 +46,15 @@ export function scanPickle(bytes: Uint8Array, start: number): PickleScan {
   const arrays: NestedBytes[] = [];
   let work = 0;
   for (let opcodes = bytes; ; ) {
-    const hooks = new ScanHooks(cuts.length);
+    const notes = new SweepNotes(opcodes, start);
+    const hooks = new ScanHooks(notes.recalled, cuts.length);
     const outcome = run(opcodes, start, hooks);
     if (outcome.failure === undefined || hooks.array === undefined || work > MAX_JOBLIB_WORK) {
-      return new Findings(opcodes, start, hooks, outcome, cuts).result(arrays);
+      return new Findings(opcodes, start, notes, hooks, outcome, cuts).result(arrays);
     }
     const at = outcome.failure.at + 1;
     const length = arrayLength(opcodes, at, hooks.array);
-    if (length === undefined) return new Findings(opcodes, start, hooks, outcome, cuts).result(arrays);
+    if (length === undefined) return new Findings(opcodes, start, notes, hooks, outcome, cuts).result(arrays);
     if (hooks.array.content === "pickle")
       arrays.push({ bytes: opcodes.subarray(at, at + length), at: originalPlace(cuts, at), loaded: true });
     work += opcodes.length;
@@ -102,27 +104,29 @@ const STACK_GLOBAL = 0x93;
 class Findings {
   readonly #bytes: Uint8Array;
   readonly #start: number;
+  readonly #notes: SweepNotes;
   readonly #hooks: ScanHooks;
   readonly #outcome: Outcome;
   readonly #cuts: readonly Cut[];
   readonly #drafts: Draft[] = [];
-  readonly #nested: NestedBytes[] = [];
   /** Names that come after a failure. */
   readonly #swept: { readonly known: KnownGlobal; readonly called: boolean }[] = [];
   readonly #oddPlaces = new Set<number>();
-  readonly #loadedTexts: ReadonlySet<string>;
-  readonly #loadedPlaces: ReadonlySet<number>;
 
-  constructor(bytes: Uint8Array, start: number, hooks: ScanHooks, outcome: Outcome, cuts: readonly Cut[]) {
+  constructor(
+    bytes: Uint8Array,
+    start: number,
+    notes: SweepNotes,
+    hooks: ScanHooks,
+    outcome: Outcome,
+    cuts: readonly Cut[],
+  ) {
     this.#bytes = bytes;
     this.#start = start;
+    this.#notes = notes;
     this.#hooks = hooks;
     this.#outcome = outcome;
     this.#cuts = cuts;
-    this.#loadedTexts = new Set(hooks.loaded.filter((item) => typeof item === "string"));
-    this.#loadedPlaces = new Set(
-      hooks.loaded.flatMap((item) => (typeof item === "string" ? [] : item.byteOffset - bytes.byteOffset)),
-    );
   }
 
   result(arrays: readonly NestedBytes[]): PickleScan {
@@ -134,9 +138,9 @@ class Findings {
     });
     for (const { known, called, at } of names) this.#judge(known, at, called);
     for (const draft of this.#hooks.drafts) this.#drafts.push(draft);
-    for (const item of this.#loadedTexts)
-      this.#nested.push({ bytes: latin1(item), at: undefined, loaded: true });
-    const { end, why } = this.#sweep();
+    const { end, why } = this.#notes.ended;
+    if (failure) this.#sweepNames(failure.at);
+    else for (const [oddity, at] of this.#notes.oddities) this.#addOddity(oddity, at);
     if (failure && !this.#oddPlaces.has(failure.at)) {
       const code = failure.code === "LIMIT_EXCEEDED" ? "limit" : "malformed-pickle";
       this.#drafts.push([code, `cannot be followed: ${failure.reason}`, this.#place(failure.at)]);
@@ -150,7 +154,7 @@ class Findings {
       wantsMore: failure !== undefined && this.#hooks.array !== undefined,
       drafts: this.#drafts.map((draft) => this.#inOriginal(draft)),
       globals: [...names, ...this.#swept],
-      nested: [...arrays, ...this.#nested],
+      nested: [...arrays, ...this.#nested()],
       storages: this.#hooks.storages,
     };
   }
@@ -169,43 +173,54 @@ class Findings {
     this.#drafts.push([code, message, { ...this.#place(at, path), global: path }]);
   }
 
-  /** All literals and oddities; and after a failure, the names that come then. */
-  #sweep(): { end: number; why: SweepEnd } {
-    const { failure } = this.#outcome;
+  #addOddity(oddity: Oddity, at: number): void {
+    const [code, message] = ODDITIES[oddity];
+    this.#oddPlaces.add(at);
+    this.#drafts.push([code, message, this.#place(at)]);
+  }
+
+  /** The oddities, and the names that come after a failure. */
+  #sweepNames(failedAt: number): void {
     const seen = new Set<string>();
-    return sweepPickle(this.#bytes, this.#start, {
-      oddity: (oddity, at) => {
-        const [code, message] = ODDITIES[oddity];
-        this.#oddPlaces.add(at);
-        this.#drafts.push([code, message, this.#place(at)]);
+    sweepPickle(this.#bytes, this.#start, {
+      oddity: (oddity, at) => this.#addOddity(oddity, at),
+      name: (module, name, at) => {
+        const known = classifyGlobal(module, name);
+        if (at < failedAt || seen.has(known.path) || !isPlainName(known.path)) return;
+        seen.add(known.path);
+        this.#swept.push({ known, called: false });
+        // Values that were dropped between may have made it look harmless.
+        const isSure = this.#bytes[at] !== STACK_GLOBAL;
+        if (isSure || known.role === "forbidden" || known.role === "unknown") this.#judge(known, at, false);
+        else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
       },
-      literal: (bytes, text) => this.#literal(bytes, text),
-      ...(failure && {
-        name: (module: string, name: string, at: number) => {
-          const known = classifyGlobal(module, name);
-          if (at < failure.at || seen.has(known.path) || !isPlainName(known.path)) return;
-          seen.add(known.path);
-          this.#swept.push({ known, called: false });
-          // Values that were dropped between may have made it look harmless.
-          const isSure = this.#bytes[at] !== STACK_GLOBAL;
-          if (isSure || known.role === "forbidden" || known.role === "unknown") this.#judge(known, at, false);
-          else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
-        },
-      }),
     });
   }
 
-  /** Bytes that begin like a pickle or an archive; text, if its characters stand for such bytes (`_codecs.encode`). */
-  #literal(bytes: Uint8Array, text: boolean): void {
-    const place = bytes.byteOffset - this.#bytes.byteOffset;
-    const loaded = this.#loadedPlaces.has(place);
-    if (!text && (loaded || looksLoadable(bytes))) {
-      this.#nested.push({ bytes, at: originalPlace(this.#cuts, place), loaded });
-    } else if (text && bytes[0] === 0xc2 && bytes[1] === 0x80 && bytes[2]! >= 2 && bytes[2]! <= 5) {
-      const decoded = decodeUtf8(bytes, 0, bytes.length);
-      if (decoded !== undefined && !this.#loadedTexts.has(decoded))
-        this.#nested.push({ bytes: latin1(decoded), at: undefined, loaded: false });
+  /** What the pickle loads, and the literals that look as if they could be loaded, in their order. */
+  #nested(): NestedBytes[] {
+    const { buffer, byteOffset } = this.#bytes;
+    const elsewhere: NestedBytes[] = [];
+    const found = new Map<number, NestedBytes>();
+    const texts = new Set(this.#hooks.loaded.filter((item) => typeof item === "string"));
+    for (const text of texts) elsewhere.push({ bytes: latin1(text), at: undefined, loaded: true });
+    for (const [start, end, isText] of this.#notes.literals) {
+      const bytes = this.#bytes.subarray(start, end);
+      const text = isText ? decodeUtf8(bytes, 0, bytes.length) : undefined;
+      if (!isText) found.set(start, { bytes, at: originalPlace(this.#cuts, start), loaded: false });
+      else if (text !== undefined && !texts.has(text))
+        found.set(start, { bytes: latin1(text), at: undefined, loaded: false });
     }
+    for (const bytes of this.#hooks.loaded) {
+      if (typeof bytes === "string") continue;
+      const start = bytes.byteOffset - byteOffset;
+      if (bytes.buffer === buffer)
+        found.set(start, { bytes, at: originalPlace(this.#cuts, start), loaded: true });
+      // The bytes of STRING stand in the pickle in another form.
+      else elsewhere.push({ bytes, at: undefined, loaded: true });
+    }
+    const inOrder = Array.from(found).sort(([a], [b]) => a - b);
+    return [...elsewhere, ...inOrder.map(([, nested]) => nested)];
   }
 
   #place(at: number, name?: string): { at: number; opcode?: string } {
@@ -213,12 +228,6 @@ class Findings {
     if (opcode === undefined) return { at };
     return { at, opcode: name === undefined ? opcode : `${opcode} ${quote(name)}` };
   }
-}
-
-/** Whether bytes begin like a pickle of protocol 2 to 5, or like a ZIP archive. */
-export function looksLoadable(bytes: Uint8Array): boolean {
-  if (bytes[0] === 0x80) return bytes[1]! >= 2 && bytes[1]! <= 5;
-  return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
 }
 
 /** The bytes of the same numbers as the characters; what is above 255 keeps its low byte. */

@@ -1,14 +1,17 @@
+import { argumentEnd } from "../pickle/extent.ts";
 import { OPCODE_NAMES } from "../pickle/opcodes.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
-import { OPCODE_ARGUMENTS, OPCODE_PROTOCOLS } from "./opcode-table.ts";
+import { OPCODE_PROTOCOLS } from "./opcode-table.ts";
 
 /** Why a sweep ended: at STOP, at a byte that is no opcode or has a malformed argument, or where the bytes end. */
 export type SweepEnd = "stop" | "invalid" | "cut";
 
 /** What a sweep reports. Offsets are those of the opcode. */
 export interface SweepVisitor {
-  /** A literal; `text` for text, which is UTF-8. */
-  literal?(bytes: Uint8Array, text: boolean): void;
+  /** A literal, by its place; `text` for text, which is UTF-8. */
+  literal?(start: number, end: number, text: boolean): void;
+  /** Something is taken from the memo. */
+  recall?(index: number): void;
   /** A name. Of STACK_GLOBAL, those whose text is found by looking back; the others are the oddity `hidden`. */
   name?(module: string, name: string, at: number): void;
   /** An opcode that is an oddity where it stands. */
@@ -35,7 +38,6 @@ class Sweep {
   readonly #view: DataView;
   readonly #visitor: SweepVisitor;
   readonly #start: number;
-  #at: number;
   #protocol = 1;
   #said = new Set<Oddity>();
   /** Memo indices that count up need no set. */
@@ -51,55 +53,25 @@ class Sweep {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#visitor = visitor;
     this.#start = start;
-    this.#at = start;
   }
 
   run(): { end: number; why: SweepEnd } {
-    for (let count = 0; this.#at < this.#bytes.length; count++) {
-      const at = this.#at;
-      const code = this.#bytes[at]!;
-      const argument = OPCODE_ARGUMENTS[code];
+    const bytes = this.#bytes;
+    let at = this.#start;
+    for (let count = 0; at < bytes.length; count++) {
+      const code = bytes[at]!;
+      const protocol = OPCODE_PROTOCOLS[code];
       // STACK_GLOBAL as one of the first finds no two values: what begins with its byte is data.
       const isImpossible = code === 0x93 && count < 2;
-      if (argument === undefined || isImpossible) return { end: at, why: "invalid" };
-      const next = this.#next(at + 1, argument);
-      if (next === undefined || next > this.#bytes.length) return { end: at, why: "cut" };
-      this.#check(code, at);
+      if (protocol === undefined || isImpossible) return { end: at, why: "invalid" };
+      const next = argumentEnd(bytes, at + 1, code);
+      if (next === undefined || next > bytes.length) return { end: at, why: "cut" };
+      this.#check(code, at, protocol);
       this.#visit(code, at, next);
-      this.#at = next;
-      if (code === 0x2e) return { end: next, why: "stop" };
+      at = next;
+      if (code === 0x2e) return { end: at, why: "stop" };
     }
-    return { end: this.#at, why: "cut" };
-  }
-
-  /** Where the argument ends; nothing if that lies beyond the bytes. */
-  #next(at: number, argument: string): number | undefined {
-    const remaining = this.#bytes.length - at;
-    switch (argument) {
-      case "none":
-        return at;
-      case "byte1":
-        return at + 1;
-      case "byte2":
-        return at + 2;
-      case "byte4":
-        return at + 4;
-      case "byte8":
-        return at + 8;
-      case "counted1":
-        return remaining < 1 ? undefined : at + 1 + this.#bytes[at]!;
-      case "counted4":
-        return remaining < 4 ? undefined : at + 4 + this.#view.getUint32(at, true);
-      case "counted8":
-        if (remaining < 8) return undefined;
-        return at + 8 + this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
-      case "line":
-        return this.#lineEnd(at);
-      default: {
-        const first = this.#lineEnd(at);
-        return first === undefined ? undefined : this.#lineEnd(first);
-      }
-    }
+    return { end: at, why: "cut" };
   }
 
   #lineEnd(at: number): number | undefined {
@@ -107,16 +79,16 @@ class Sweep {
     return end < 0 ? undefined : end + 1;
   }
 
-  #check(code: number, at: number): void {
+  #check(code: number, at: number, protocol: number): void {
     if (code === 0x80) {
       const version = this.#bytes[at + 1]!;
       if (at !== this.#start || version > 5) this.#say("protocol", at);
       this.#protocol = version;
     } else if (code >= 0x82 && code <= 0x84) {
-      this.#visitor.oddity?.("extension", at);
+      this.#say("extension", at);
     } else if (code === 0x97 || code === 0x98) {
       this.#say("buffer", at);
-    } else if (OPCODE_PROTOCOLS[code]! > this.#protocol) {
+    } else if (protocol > this.#protocol) {
       this.#say("newer", at);
     }
   }
@@ -154,16 +126,15 @@ class Sweep {
       case 0x72: // LONG_BINPUT
         return this.#memorize(this.#view.getUint32(at + 1, true), at);
       case 0x70: // PUT
-        return this.#memorize(
-          Number(decodeLatin1(this.#bytes.subarray(at + 1, Math.min(next - 1, at + 30)))),
-          at,
-        );
+        return this.#memorize(this.#indexLine(at, next), at);
       case 0x94: // MEMOIZE
         return this.#memorize(this.#memorized + this.#sparse.size, at);
       case 0x68: // BINGET
-        return this.#push(this.#texts.get(this.#bytes[at + 1]!));
+        return this.#recall(this.#bytes[at + 1]!);
       case 0x6a: // LONG_BINGET
-        return this.#push(this.#texts.get(this.#view.getUint32(at + 1, true)));
+        return this.#recall(this.#view.getUint32(at + 1, true));
+      case 0x67: // GET
+        return this.#recall(this.#indexLine(at, next));
       case 0x63: // GLOBAL
       case 0x69: // INST
         return this.#names(at, next);
@@ -179,10 +150,21 @@ class Sweep {
   }
 
   #literal(start: number, end: number, text: boolean): void {
-    this.#visitor.literal?.(this.#bytes.subarray(start, Math.max(start, end)), text);
+    const last = Math.max(start, end);
+    this.#visitor.literal?.(start, last, text);
     // Names are short; other texts are none.
-    const isName = this.#visitor.name !== undefined && end - start <= 256;
-    this.#push(isName ? decodeUtf8(this.#bytes, start, Math.max(start, end)) : undefined);
+    const isName = this.#visitor.name !== undefined && last - start <= 256;
+    this.#push(isName ? decodeUtf8(this.#bytes, start, last) : undefined);
+  }
+
+  /** The index of GET or PUT; what has more digits is none. */
+  #indexLine(at: number, next: number): number {
+    return Number(decodeLatin1(this.#bytes.subarray(at + 1, Math.min(next - 1, at + 30))));
+  }
+
+  #recall(index: number): void {
+    this.#visitor.recall?.(index);
+    this.#push(this.#texts.get(index));
   }
 
   #push(text: string | undefined): void {

@@ -1,6 +1,7 @@
-import { readExactly } from "../../source/read-into.ts";
+import { readInto } from "../../source/read-into.ts";
 import type { ReadOptions } from "../../source/source.ts";
 import type { ZipArchive, ZipEntry } from "../../zip/archive.ts";
+import type { MemberHeads } from "../../zip/heads.ts";
 
 /** Bytes at the start of a member that tell what it is; of a compressed one, enough to unpack as many. */
 export const MEMBER_HEAD_BYTES = 16;
@@ -10,34 +11,50 @@ const PACKED_HEAD_BYTES = 512;
 const NEAR_BYTES = 1 << 15;
 const WINDOW_BYTES = 1 << 20;
 
-/** The first bytes, as they are stored, of every member that has any, in the order of the file. Near ones share a read. */
+/** The start of a member, as it is stored. */
+export type MemberHead = readonly [entry: ZipEntry, head: Uint8Array];
+
+/**
+ * The first bytes of every member that has any, in the order of the file: those that are `known`, and others by reads
+ * that near ones share. Those of a read come together; their bytes stand until the next come.
+ */
 export async function* memberHeads(
   zip: ZipArchive,
   offsets: Float64Array,
+  known: MemberHeads,
   options: ReadOptions,
-): AsyncGenerator<readonly [entry: ZipEntry, head: Uint8Array], void, undefined> {
-  const names = zip.names();
-  const order = Uint32Array.from({ length: names.length }, (_, row) => row);
-  order.sort((a, b) => offsets[a]! - offsets[b]!);
-  const entryAt = (place: number): ZipEntry => zip.find(names[order[place]!]!)!;
-  const headLength = ({ method, compressedSize }: ZipEntry): number =>
-    Math.min(compressedSize, method === 0 ? MEMBER_HEAD_BYTES : PACKED_HEAD_BYTES);
+): AsyncGenerator<readonly MemberHead[], void, undefined> {
+  const { order } = zip;
+  let buffer = new Uint8Array(0);
   for (let first = 0; first < order.length; ) {
-    const start = offsets[order[first]!]!;
-    let next = first;
-    let end = start;
-    while (next < order.length) {
-      const headEnd = offsets[order[next]!]! + headLength(entryAt(next));
-      if (next > first && (offsets[order[next]!]! - end > NEAR_BYTES || headEnd - start > WINDOW_BYTES))
-        break;
-      end = Math.max(end, headEnd);
-      next++;
+    const heads: [ZipEntry, Uint8Array | undefined][] = [];
+    let start = Number.POSITIVE_INFINITY;
+    let end = 0;
+    for (; first < order.length; first++) {
+      const entry = zip.entry(order[first]!);
+      const head = known.of(entry.row, headLength(entry));
+      if (head === undefined) {
+        const offset = offsets[entry.row]!;
+        const headEnd = offset + headLength(entry);
+        if (end > 0 && (offset - end > NEAR_BYTES || headEnd - start > WINDOW_BYTES)) break;
+        start = Math.min(start, offset);
+        end = headEnd;
+      }
+      if (entry.compressedSize > 0) heads.push([entry, head]);
     }
-    const bytes = await readExactly(zip.source, start, end - start, options);
-    for (; first < next; first++) {
-      const entry = entryAt(first);
-      const at = offsets[order[first]!]! - start;
-      if (entry.compressedSize > 0) yield [entry, bytes.subarray(at, at + headLength(entry))];
+    if (end > 0) {
+      // Reused: fresh memory costs more than the read.
+      if (buffer.length < end - start) buffer = new Uint8Array(end - start);
+      const wait = readInto(zip.source, start, buffer.subarray(0, end - start), options);
+      if (wait) await wait;
     }
+    yield heads.map(([entry, head]) => {
+      const at = offsets[entry.row]! - start;
+      return [entry, head ?? buffer.subarray(at, at + headLength(entry))];
+    });
   }
+}
+
+function headLength({ method, compressedSize }: ZipEntry): number {
+  return Math.min(compressedSize, method === 0 ? MEMBER_HEAD_BYTES : PACKED_HEAD_BYTES);
 }

@@ -2,6 +2,7 @@ import { quote } from "../../errors.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../../zip/archive.ts";
 import { crc32 } from "../../zip/crc32.ts";
+import { MemberHeads } from "../../zip/heads.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
 import { scanKerasConfig } from "./keras.ts";
 import { draftOf, type Part, type Scan, unpacked, windowOf } from "./part.ts";
@@ -9,7 +10,7 @@ import type { StorageUse } from "./pickle-hooks.ts";
 import { PickleStart } from "./pickle-start.ts";
 import { scanPickles } from "./pickles.ts";
 import { salvageZip } from "./salvage.ts";
-import { looksLoadable } from "./scan-pickle.ts";
+import { looksLoadable } from "./sweep-notes.ts";
 import { MEMBER_HEAD_BYTES, memberHeads } from "./zip-heads.ts";
 
 /** Members that are loaded as pickles by their name. */
@@ -21,22 +22,27 @@ const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\
  */
 const STORAGE_NAME = /(?:^|\/)(?:data|constants|tensors)\/\d+$|\.storage$/;
 
-/** TorchScript's code, and where it came from. */
-const CODE_NAME = /^[^/]+\/code\//;
-
 /** Bytes that are read first of data whose head does not tell that it is no pickle. */
 const FIRST_LOOK = 4096;
 
 /** Members that are kept in memory while they are scanned, and whose checksum is compared. */
 const SMALL_MEMBER = 1 << 20;
 
+/** Whether a member is TorchScript's code, or says where that came from. */
+function isCodeName(name: string): boolean {
+  const slash = name.indexOf("/");
+  return slash > 0 && name.startsWith("code/", slash + 1);
+}
+
 /** Scans every member of a ZIP archive. What readers could see in different ways is refused, and salvaged. */
 export async function scanZip(scan: Scan, part: Part): Promise<void> {
   let zip: ZipArchive;
   let offsets: Float64Array;
+  let heads: MemberHeads;
   try {
     zip = await openZip(part.source, scan.options);
-    offsets = await zip.dataOffsets();
+    heads = new MemberHeads(zip.size, MEMBER_HEAD_BYTES);
+    offsets = await zip.dataOffsets(heads);
   } catch (error) {
     scan.add(part, ...draftOf(error));
     return salvageZip(scan, part);
@@ -44,8 +50,11 @@ export async function scanZip(scan: Scan, part: Part): Promise<void> {
   scan.report.addScanned(part.where);
   const root = torchRoot(zip);
   if (root !== undefined) checkTorchNames(scan, part, zip, root);
-  for await (const [entry, head] of memberHeads(zip, offsets, scan.options)) {
-    await scanMember(scan, part, new Member(zip, entry, offsets[entry.row]!, head, root));
+  for await (const near of memberHeads(zip, offsets, heads, scan.options)) {
+    for (const [entry, head] of near) {
+      const member = new Member(zip, entry, offsets[entry.row]!, head, root);
+      if (!member.isPlainData) await scanMember(scan, part, member);
+    }
   }
 }
 
@@ -75,7 +84,15 @@ class Member {
 
   /** Whether it is code that the archive is said to contain. */
   get isCode(): boolean {
-    return this.root !== undefined && CODE_NAME.test(this.entry.name);
+    return this.root !== undefined && isCodeName(this.entry.name);
+  }
+
+  /** What is looked at no further: most of the members of a large archive. */
+  get isPlainData(): boolean {
+    const { entry, head } = this;
+    if (entry.method !== 0 || looksLoadable(head) || this.isPickle || !(this.isStorage || this.isCode))
+      return false;
+    return new PickleStart(entry.size).read(head, 0) === "harmless";
   }
 
   /** Whether it is the pickle whose storages are the members `data/N`. */
@@ -165,18 +182,19 @@ function torchRoot(zip: ZipArchive): string | undefined {
 
 /** What PyTorch's reader looks up by name, it must find in one way only. */
 function checkTorchNames(scan: Scan, part: Part, zip: ZipArchive, root: string): void {
-  const seen = new Set<string>();
-  let hasCode = zip.find(`${root}/constants.pkl`) !== undefined;
-  for (const name of zip.names()) {
-    if (!name.startsWith(`${root}/`))
+  const folder = `${root}/`;
+  const names = zip.names();
+  // No two names are the same, so that only upper case can make them variants.
+  const seen = names.some((name) => name !== name.toLowerCase()) ? new Set<string>() : undefined;
+  for (const name of names) {
+    if (!name.startsWith(folder))
       scan.add(part, "member-outside-root", `has ${quote(name)} beside its folder ${quote(root)}`);
-    const lower = name.toLowerCase();
-    if (seen.has(lower))
+    const lower = seen && name.toLowerCase();
+    if (seen?.has(lower!))
       scan.add(part, "case-variants", `has two members named ${quote(name)}, but for upper and lower case`);
-    seen.add(lower);
-    hasCode ||= CODE_NAME.test(name);
+    seen?.add(lower!);
   }
-  if (hasCode)
+  if (zip.find(`${root}/constants.pkl`) !== undefined || names.some(isCodeName))
     scan.add(part, "contains-code", "is a TorchScript archive: it contains code that torch.jit.load runs");
 }
 

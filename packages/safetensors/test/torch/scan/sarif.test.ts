@@ -67,8 +67,21 @@ test("an empty log is one too", () => {
   assert.deepEqual((runs[0] as Run).results, []);
 });
 
-test("names of files that are no URIs are escaped", async () => {
-  const report = await reportOf("torch/os-system.pt", "a\ud800:%?#.pt");
-  const [run] = toSarif([report]).runs as readonly Run[];
-  assert.equal(run!.artifacts[0]!.location.uri, "a%EF%BF%BD%3A%25%3F%23.pt");
-});
+const URIS: readonly (readonly [file: string, uri: string])[] = [
+  ["a\ud800:%?#.pt", "a%EF%BF%BD%3A%25%3F%23.pt"],
+  ["C:\\models\\a.pt", "C%3A/models/a.pt"],
+  ["//host/a.pt", "file:////host/a.pt"],
+  ["https://example.org/a%20b c%.pt", "https://example.org/a%20b%20c%25.pt"],
+  ["https://[::1]:8080/a[0].pt?b=^|#d#e", "https://[::1]:8080/a%5B0%5D.pt?b=%5E%7C#d%23e"],
+  ["hf://org/model", "hf://org/model"],
+  ["http://a:b:c/d.pt", "http%3A//a%3Ab%3Ac/d.pt"],
+  ["http://[a/d.pt", "http%3A//%5Ba/d.pt"],
+];
+
+for (const [file, uri] of URIS) {
+  test(`the name of a file as a URI: ${JSON.stringify(file)}`, async () => {
+    const [run] = toSarif([await reportOf("torch/os-system.pt", file)]).runs as readonly Run[];
+    assert.equal(run!.artifacts[0]!.location.uri, uri);
+    assert.equal(run!.results[0]!.locations[0]!.physicalLocation.artifactLocation.uri, uri);
+  });
+}

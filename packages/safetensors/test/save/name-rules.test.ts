@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TensorHandle } from "../../src/checkpoint/tensor.ts";
-import { applyNameRules, type NameRules } from "../../src/save/rename.ts";
+import { applyNameRules, type NameRules } from "../../src/save/name-rules.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import { raises } from "../support.ts";
 

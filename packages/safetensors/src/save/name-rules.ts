@@ -1,6 +1,7 @@
 import { type NameChoice, nameTest } from "../checkpoint/select.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../errors.ts";
+import { checkNewName } from "./new-names.ts";
 
 /** Which tensors go into an output, and under which names. */
 export interface NameRules {
@@ -32,16 +33,7 @@ export function applyNameRules(
     const hasPrefix = name.startsWith(stripPrefix);
     if (hasPrefix) stripped++;
     const newName = hasPrefix ? name.slice(stripPrefix.length) : name;
-    if (newName === "" && name !== "") {
-      throw new SafetensorsError("INVALID_NAME", `of the name ${quote(name)} nothing is left`, {
-        tensor: name,
-      });
-    }
-    const other = renamed.get(newName);
-    if (other) {
-      const text = `tensors ${quote(other.name)} and ${quote(name)} would both be named ${quote(newName)}`;
-      throw new SafetensorsError("AMBIGUOUS", text, { tensor: name });
-    }
+    checkNewName(name, newName, renamed.get(newName)?.name);
     renamed.set(newName, tensor);
   }
   if (renamed.size === 0) throw missing("no tensor is left by what is included and excluded");

@@ -1,0 +1,87 @@
+import { readdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { SafetensorsError } from "safetensors.js";
+import { fileSink, hashFile, openFile } from "safetensors.js/node";
+import { nameText } from "./output/text.ts";
+import { isOneFile } from "./output-path.ts";
+
+/** What the help says of the option. */
+export const WITH_FILES =
+  "copy what lies beside the input too: config.json, tokenizer, code and the like; no weights";
+
+/** Configuration, tokenizer, templates, code, card and licence of a model. */
+const BESIDE = /\.(json|jsonl|jinja|md|model|py|spm|tiktoken|toml|txt|vocab|ya?ml)$|^(licen[cs]e|notice)$/i;
+
+/** What tells of the weights as they were: an index, digests. */
+const OF_WEIGHTS = /\.index(\.[\w-]+)?\.json$|\.manifest\.json$/i;
+
+/** Bytes that are copied at once. */
+const PIECE = 4 << 20;
+
+/** A file to copy, and where. */
+export interface FileBeside {
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * The files beside the first input that make a folder of weights a model. What is in the output already is left out.
+ *
+ * @throws `UNSUPPORTED` for an input at an address or an output that is a file; `IO` if a file of another content is in the
+ *   place of one
+ */
+export async function filesBeside(inputs: readonly string[], output: string): Promise<FileBeside[]> {
+  const [input] = inputs;
+  if (input === undefined) {
+    throw new SafetensorsError("UNSUPPORTED", "--with-files copies from a folder, not from an address");
+  }
+  if (isOneFile(output)) {
+    throw new SafetensorsError("UNSUPPORTED", "--with-files copies into a folder; name one as the output");
+  }
+  const folder = dirname(input);
+  if ((await realpath(folder)) === (await realpath(output).catch(() => undefined))) return [];
+  const weights = new Set(inputs.map((path) => basename(path)));
+  const files: FileBeside[] = [];
+  for (const name of (await namesIn(folder)).sort()) {
+    if (name.startsWith(".") || weights.has(name) || !BESIDE.test(name) || OF_WEIGHTS.test(name)) continue;
+    const [from, to] = [join(folder, name), join(output, name)];
+    if (!(await stat(from).catch(() => undefined))?.isFile()) continue;
+    const there = await stat(to).catch(() => undefined);
+    if (there === undefined) files.push({ from, to });
+    else if (!there.isFile() || (await digestOf(to)) !== (await digestOf(from))) {
+      const text = `${nameText(to)} is there and differs from ${nameText(from)}; remove it, or do without --with-files`;
+      throw new SafetensorsError("IO", text, { file: to });
+    }
+  }
+  return files;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    const text = `cannot list ${nameText(folder)}: ${(cause as Error).message}`;
+    throw new SafetensorsError("IO", text, { file: folder, cause });
+  }
+}
+
+const digestOf = async (path: string): Promise<string> => (await hashFile(path)).sha256;
+
+/** Copies a file, which appears whole or not at all. */
+export async function copyBeside({ from, to }: FileBeside): Promise<void> {
+  const source = await openFile(from);
+  try {
+    const sink = await fileSink(to);
+    try {
+      for (let at = 0; at < source.size; at += PIECE) {
+        await sink.write(await source.read(at, Math.min(PIECE, source.size - at)));
+      }
+      await sink.commit();
+    } catch (error) {
+      await sink.abort();
+      throw error;
+    }
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,149 @@
+import type { Dtype } from "../dtype/dtype.ts";
+import type { UnevenRule } from "./axis.ts";
+import { ConfigReader, EXPERT_COUNTS, type ModelConfig } from "./config.ts";
+import { type Cut, WHOLE } from "./cut.ts";
+import { cutExperts, type ExpertPart, type ExpertPlacement, expertPartOf } from "./experts.ts";
+import { type Coordinates, Mesh, type MeshAxis, type WorldSizes } from "./mesh.ts";
+import { layerCounts, type PipelineOptions, type StagesOfTensor, stagesOf } from "./pipeline.ts";
+import type { ParallelPlan, PlanReport } from "./plan.ts";
+import { planFor } from "./plan-for.ts";
+import { problem } from "./problem.ts";
+import { type Style, shardTensor } from "./style.ts";
+
+/** A world of ranks, and how a model is divided among them. */
+export interface WorldOptions {
+  readonly world: WorldSizes;
+  /** Which ranks are neighbours; `DEFAULT_ORDER` if not given. vLLM: `["dp", "pp", "ep", "tp"]`. */
+  readonly order?: readonly MeshAxis[];
+  /** The content of config.json: what is not given otherwise is taken from it. */
+  readonly config?: ModelConfig;
+  /** Tensor parallelism: `planFor(config)` if not given. */
+  readonly plan?: ParallelPlan;
+  readonly uneven?: UnevenRule;
+  /** Names of modules that are embeddings; see `ShardOptions`. */
+  readonly embeddings?: readonly string[];
+  readonly experts?: {
+    /** Experts of a layer. */
+    readonly count?: number;
+    readonly placement?: ExpertPlacement;
+    readonly uneven?: UnevenRule;
+    /**
+     * The ranks that whole experts are spread over: `["ep"]` if not given. With "tp" among them (vLLM and
+     * transformers: `["dp", "tp"]`) experts are not cut by the plan.
+     */
+    readonly over?: readonly MeshAxis[];
+  };
+  readonly pipeline?: Partial<Omit<PipelineOptions, "stages">>;
+}
+
+/** What is known of a tensor before it is read. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** What the name of a tensor says, which is the same for all ranks. */
+interface Facts {
+  readonly stages: StagesOfTensor | undefined;
+  readonly expert: ExpertPart | undefined;
+  readonly style: Style | undefined;
+}
+
+/** The options with all that they need. What is not divided needs nothing. */
+export class Division {
+  readonly mesh: Mesh;
+  readonly #options: WorldOptions;
+  readonly #plan: ParallelPlan | undefined;
+  readonly #pipeline: PipelineOptions | undefined;
+  readonly #expertAxes: readonly MeshAxis[];
+  readonly #experts: number | undefined;
+  readonly #facts = new Map<string, Facts>();
+
+  constructor(options: WorldOptions, tensors: readonly TensorInfo[]) {
+    const { world, order, config } = options;
+    this.#options = options;
+    this.mesh = new Mesh(world, order);
+    const { tp, pp } = this.mesh.sizes;
+    if (tp > 1) this.#plan = options.plan ?? planFor(needed(config, "plan", "tensor parallelism"));
+    if (pp > 1) this.#pipeline = pipelineOf(options, pp, tensors);
+    this.#expertAxes = options.experts?.over ?? ["ep"];
+    const isSpread = this.#expertAxes.some((axis) => this.mesh.sizes[axis] > 1);
+    if (isSpread && tensors.some(({ name }) => expertPartOf(name))) this.#experts = expertCount(options);
+  }
+
+  /** What the rank at a place has of a tensor; nothing, if not even an empty part. */
+  cutOf({ name, shape }: TensorInfo, at: Coordinates): Cut | undefined {
+    const { stages, expert, style } = this.#factsOf(name);
+    if (stages && !stages.stages.includes(at.pp)) return undefined;
+    if (!expert) return this.#tensorCut(name, shape, style, at);
+    const { experts: { placement, uneven } = {} } = this.#options;
+    const part = cutExperts(expert, shape, {
+      experts: this.#experts!,
+      ...this.mesh.among(this.#expertAxes, at),
+      ...(placement && { placement }),
+      ...(uneven && { uneven }),
+    });
+    if (part === "none") return undefined;
+    const inside = this.#expertAxes.includes("tp") ? WHOLE : this.#tensorCut(name, shape, style, at);
+    return part === "whole" ? inside : [part, ...inside];
+  }
+
+  /** Ranks with the same have the same. */
+  placeOf(at: Coordinates): string {
+    return `${at.pp} ${at.tp} ${this.mesh.among(this.#expertAxes, at).rank}`;
+  }
+
+  /** What the plan did not do, and the tensors that are in every stage for want of a rule. */
+  report(names: readonly string[]): { readonly plan?: PlanReport; readonly unplaced: readonly string[] } {
+    const plan = this.#plan?.report(names);
+    const unplaced = names.filter((name) => this.#factsOf(name).stages?.isKnown === false);
+    return { ...(plan && { plan }), unplaced };
+  }
+
+  #factsOf(name: string): Facts {
+    const known = this.#facts.get(name);
+    if (known) return known;
+    const facts: Facts = {
+      stages: this.#pipeline && stagesOf(name, this.#pipeline),
+      expert: this.#experts === undefined ? undefined : expertPartOf(name),
+      style: this.#plan?.styleOf(name),
+    };
+    this.#facts.set(name, facts);
+    return facts;
+  }
+
+  #tensorCut(name: string, shape: readonly number[], style: Style | undefined, at: Coordinates): Cut {
+    if (style === undefined) return WHOLE;
+    const { uneven, embeddings } = this.#options;
+    return shardTensor(name, shape, style, {
+      rank: at.tp,
+      world: this.mesh.sizes.tp,
+      ...(uneven && { uneven }),
+      ...(embeddings && { embeddings }),
+    });
+  }
+}
+
+function pipelineOf(
+  { config, pipeline = {} }: WorldOptions,
+  stages: number,
+  tensors: readonly TensorInfo[],
+): PipelineOptions {
+  const layers = pipeline.layers ?? layerCounts(needed(config, "pipeline.layers", "pipeline parallelism"));
+  // Without a head in the checkpoint the last stage can only make it of the embeddings.
+  const hasHead = (): boolean =>
+    tensors.some(({ name }) => /^(?:.*\.)?(?:lm_head|embed_out)\.|^output\./.test(name));
+  const isTied = config ? new ConfigReader(config).flag("tie_word_embeddings") : undefined;
+  return { tied: isTied ?? !hasHead(), ...pipeline, stages, layers };
+}
+
+function expertCount({ config, experts }: WorldOptions): number {
+  if (experts?.count !== undefined) return experts.count;
+  return new ConfigReader(needed(config, "experts.count", "expert parallelism")).required(...EXPERT_COUNTS);
+}
+
+function needed(config: ModelConfig | undefined, option: string, purpose: string): ModelConfig {
+  if (config) return config;
+  throw problem(`${purpose} needs the option "config" or "${option}"`);
+}

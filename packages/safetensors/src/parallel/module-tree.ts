@@ -1,0 +1,81 @@
+import { quote } from "../errors.ts";
+import { layerOf, type Purpose, purposeOf } from "./layers.ts";
+import { problem } from "./problem.ts";
+
+/** A tensor and its bytes. */
+export interface SizedTensor {
+  readonly name: string;
+  readonly byteLength: number;
+}
+
+/** A module, or a tensor in it. The root, the whole model, has the name "". */
+export interface ModuleNode {
+  readonly name: string;
+  readonly children: Map<string, ModuleNode>;
+  /** Bytes of all tensors in it. */
+  bytes: number;
+  /** Whether it is a tensor. In odd files a module may have the name of one: then they are the same thing. */
+  isTensor: boolean;
+}
+
+/** Parts of a name: modules lie in each other less than 20 deep. */
+const MAX_DEPTH = 64;
+
+/**
+ * The modules of a model by the names of its tensors, in the order in which they work. `INVALID_SLICE` for a name
+ * of too many parts.
+ */
+export function moduleTree(tensors: Iterable<SizedTensor>): ModuleNode {
+  const root: ModuleNode = { name: "", children: new Map(), bytes: 0, isTensor: false };
+  for (const { name, byteLength } of inOrder(tensors)) {
+    const parts = name.split(".");
+    if (parts.length > MAX_DEPTH)
+      throw problem(`tensor ${quote(name)} is in more than ${MAX_DEPTH} modules`, { tensor: name });
+    let node = root;
+    node.bytes += byteLength;
+    for (const part of parts) {
+      let child = node.children.get(part);
+      if (!child) {
+        child = {
+          name: node.name === "" ? part : `${node.name}.${part}`,
+          children: new Map(),
+          bytes: 0,
+          isTensor: false,
+        };
+        node.children.set(part, child);
+      }
+      child.bytes += byteLength;
+      node = child;
+    }
+    node.isTensor = true;
+  }
+  return root;
+}
+
+/** Whether it is a module without modules. */
+export function isLeaf(node: ModuleNode): boolean {
+  return !node.isTensor && [...node.children.values()].every(({ isTensor }) => isTensor);
+}
+
+const ORDER: readonly (readonly Purpose[])[] = [
+  ["tower", "tokens", "positions", "first"],
+  ["unknown"],
+  ["layer"],
+  ["last", "ahead"],
+];
+
+/** Files often have their tensors by name: the head before the embeddings, layer 10 before layer 2. */
+function inOrder(tensors: Iterable<SizedTensor>): SizedTensor[] {
+  const keyed = Array.from(tensors, (tensor) => {
+    const purpose = purposeOf(tensor.name);
+    const layer = purpose === "layer" ? layerOf(tensor.name) : undefined;
+    const isDecoder = layer?.stack === "decoder" ? 1 : 0;
+    const group = ORDER.findIndex((group) => group.includes(purpose));
+    return { tensor, key: [group, isDecoder, layer?.index ?? 0] as const };
+  });
+  const compare = (a: readonly number[], b: readonly number[]): number => {
+    const at = a.findIndex((value, i) => value !== b[i]);
+    return at < 0 ? 0 : a[at]! - b[at]!;
+  };
+  return keyed.sort((a, b) => compare(a.key, b.key)).map(({ tensor }) => tensor);
+}

@@ -1,0 +1,53 @@
+import { MAX_NESTED_LITERALS } from "../limits.ts";
+import { type Oddity, type SweepEnd, type SweepVisitor, sweepPickle } from "./sweep.ts";
+
+/** A place in a pickle. */
+export type Literal = readonly [start: number, end: number, isText: boolean];
+
+/** What a sweep over a pickle shows before it is carried out. */
+export class SweepNotes implements SweepVisitor {
+  readonly ended: { readonly end: number; readonly why: SweepEnd };
+  readonly oddities: (readonly [oddity: Oddity, at: number])[] = [];
+  /** Indices of the memo that it asks for. */
+  readonly recalled: Set<number> = new Set();
+  /** Literals that begin as what can be loaded; texts whose characters stand for such bytes (`_codecs.encode`). */
+  readonly literals: Literal[] = [];
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array, start: number) {
+    this.#bytes = bytes;
+    this.ended = sweepPickle(bytes, start, this);
+  }
+
+  oddity(oddity: Oddity, at: number): void {
+    this.oddities.push([oddity, at]);
+  }
+
+  recall(index: number): void {
+    this.recalled.add(index);
+  }
+
+  literal(start: number, end: number, isText: boolean): void {
+    const bytes = this.#bytes;
+    // In UTF-8 the character 0x80 has two bytes.
+    const looksSo = isText
+      ? bytes[start] === 0xc2 && bytes[start + 1] === 0x80 && isProtocol(bytes[start + 2]) && end - start > 2
+      : looksLoadable(bytes, start, end);
+    if (looksSo && this.literals.length <= MAX_NESTED_LITERALS) this.literals.push([start, end, isText]);
+  }
+}
+
+/** Whether bytes begin like a pickle of protocol 2 to 5, or like a ZIP archive. */
+export function looksLoadable(bytes: Uint8Array, start = 0, end: number = bytes.length): boolean {
+  if (bytes[start] === 0x80) return end - start > 1 && isProtocol(bytes[start + 1]);
+  const isZip =
+    bytes[start] === 0x50 &&
+    bytes[start + 1] === 0x4b &&
+    bytes[start + 2] === 0x03 &&
+    bytes[start + 3] === 0x04;
+  return isZip && end - start > 3;
+}
+
+function isProtocol(version: number | undefined): boolean {
+  return version !== undefined && version >= 2 && version <= 5;
+}
