@@ -21,15 +21,46 @@ const API: Readonly<Record<string, string>> = {
     type:UrlOptions type:WeightsFormat type:WholeFileOptions`,
   "./dtype": `
     DTYPES DTYPE_ORDER castFloats decodeElement isDtype isFloatDtype toFloat32
-    type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:FloatDtype`,
+    type:CastOptions type:Dtype type:DtypeArrays type:DtypeInfo type:DtypeKind type:FloatDtype`,
   "./diagnose": "diagnose type:Diagnosis type:FileKind",
   "./format": `
     Header encodeHeader parseHeader readHeaderLength
     type:EncodedHeader type:HeaderOptions type:ParseOptions type:ReadMode type:TensorInfo type:TensorSpec`,
   "./save": `
-    SafetensorsWriter applyNameRules castTensor encodeHeader memorySink parseSize save shardName splitGreedily
-    type:Chunks type:EncodedHeader type:HeaderOptions type:NameRules type:SaveInput type:SaveInputs
-    type:SaveOptions type:Sink type:TensorData type:TensorSpec type:TensorStream`,
+    SafetensorsWriter applyNameRules blobSink castTensor editHeader encodeHeader groupAliases memorySink
+    newNames parseSize save saveStream shardName splitByLayer splitEvenly splitGreedily splitTightly
+    syncAccessSink writableSink
+    type:AliasGroups type:AliasOptions type:Bytes type:Chunks type:EditedHeader type:EncodedHeader
+    type:HeaderChanges type:HeaderOptions type:InputData type:LazyData type:NameRules type:NamedTensor
+    type:RenameRules type:SaveInput type:SaveInputs type:SaveOptions type:SaveStream type:Sink
+    type:SyncAccessHandle type:TensorData type:TensorSpec type:TensorStream`,
+  "./transform": `
+    RECIPES applyRecipe invertRecipe parseRecipe
+    type:ApplyOptions type:ConcatOperation type:EachOperation type:Expression type:InterleaveOperation
+    type:Operation type:PartSizes type:Recipe type:RecipeStep type:RecipeVariable type:SplitOperation
+    type:StackOperation type:StepReport type:TransformReport type:Transformed type:UnstackOperation`,
+  "./compare": `
+    compareCheckpoints compareTensors
+    type:CompareOptions type:ComparedTensors type:Comparison type:MetadataDifference type:TensorComparison
+    type:TensorOutline type:TensorStatus type:ValueDifferences type:ValueOptions`,
+  "./manifest": `
+    digestMetadata encodeManifest hashTensors manifestInMetadata parseManifest sha256 verifyTensors verifying
+    withoutDigests
+    type:FileDigest type:HashTensorsOptions type:Hasher type:Manifest type:TensorDigest type:VerifyOptions`,
+  "./consolidate": `
+    openRanks parseCuts
+    type:CutRule type:CutRules type:Distribution type:OpenedRanks type:RankChoice type:RankKind
+    type:RanksOptions type:RanksReport`,
+  "./parallel": `
+    DEFAULT_ORDER EMBEDDINGS Mesh ParallelPlan WHOLE cutShape cutTensor cutView deviceOf expertPartOf
+    expertRange groupByDevice hasExpert inferDeviceMap joinShards layerCounts layerOf parseDeviceMap parseMemory
+    parsePlan planFor rankShare shardTensor stageLayers stagesOf worldTable
+    type:AxisCut type:Coordinates type:Cut type:CutRange type:DetailedStyle type:Device type:DeviceMap
+    type:DeviceMapOptions type:ExpertOptions type:ExpertPart type:ExpertPlacement type:FusedHeads type:Heads
+    type:LayerPlace type:LayerRange type:MeshAxis type:ModelConfig type:PipelineOptions type:PlanForOptions
+    type:PlanOptions type:PlanReport type:PlanRules type:RankOf type:RankRow type:RankTensor type:Shard
+    type:ShardOptions type:SizedTensor type:Stack type:StagesOfTensor type:Style type:StyleName type:TensorInfo
+    type:UnevenRule type:WorldOptions type:WorldSizes type:WorldTable`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
     type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole
@@ -53,11 +84,17 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath convertToTorch decompress fileSink folderStore hugePages locateCheckpoint openFile
-    openMapped openPath openWeights pathPlace readHubToken saveFile saveTorch
-    type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile type:ConvertedInput
-    type:FileOptions type:FileSink type:FolderOptions type:OutputRules type:PathOptions type:ToTorchOptions
-    type:ToTorchResult type:WriteOptions`,
+    FileSource convertPath convertToTorch decompress editCheckpoint editFile fileSink finishEdits folderStore
+    hashCheckpoint hashFile hugePages locateCheckpoint manifestPath openFile openMapped openPath openWeights
+    pathPlace readHubToken readManifest recordDigests repairCheckpoint rewriteFile saveCheckpoint saveFile
+    saveTorch verifyManifest writeManifest writeTensors
+    type:CheckpointEditResult type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile
+    type:ConvertedInput type:Defect type:EditOptions type:EditResult type:FileOptions type:FileSink
+    type:FinishOptions type:FolderOptions type:HashCheckpointOptions type:HashOptions type:HashedCheckpoint
+    type:LayoutOptions type:OutputRules type:PathOptions type:RepairOptions type:RepairReport
+    type:RewriteChanges type:SaveCheckpointOptions type:SavedCheckpoint type:SavedFile type:ToTorchOptions
+    type:ToTorchResult type:VerifiedManifest type:VerifyManifestOptions type:WriteOptions
+    type:WriteTensorsOptions`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

@@ -4,8 +4,8 @@ import { SafetensorsError } from "../errors.ts";
 import { orClose } from "../source/or-close.ts";
 import { checkRange } from "../source/range.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
+import { hasJournal } from "./edit/journal-look.ts";
 import { ioError } from "./io-error.ts";
-import { hasJournal } from "./journal-look.ts";
 
 /** Largest single read: two gigabytes or more in one call abort Node, and smaller pieces run side by side. */
 const PIECE_BYTES = 16 << 20;
@@ -46,7 +46,7 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
 
 /** Finishes edits that were interrupted; loaded apart, as it is hardly ever needed. */
 async function finish(path: string): Promise<boolean> {
-  const { finishEdits } = await import("./journal-finish.ts");
+  const { finishEdits } = await import("./edit/journal-finish.ts");
   return finishEdits(path);
 }
 

@@ -3,8 +3,8 @@ import { SafetensorsError } from "../errors.ts";
 import { orClose } from "../source/or-close.ts";
 import { checkRange } from "../source/range.ts";
 import type { ByteSource } from "../source/source.ts";
+import { hasJournal } from "./edit/journal-look.ts";
 import { ioError } from "./io-error.ts";
-import { hasJournal } from "./journal-look.ts";
 import { Mapping } from "./map/mapping.ts";
 import { loadMaps, type MemoryMaps } from "./map/maps.ts";
 
@@ -27,7 +27,7 @@ export async function openMapped(path: string): Promise<ByteSource> {
   for (;;) {
     const source = mapNow(maps, path);
     if (!hasJournal(path)) return source;
-    const { finishEdits } = await import("./journal-finish.ts");
+    const { finishEdits } = await import("./edit/journal-finish.ts");
     if (!(await orClose(source, () => finishEdits(path)))) return source;
     source.close();
   }

@@ -1,7 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_INDEX_BYTES } from "../limits.ts";
-import { fileSink } from "./file-sink.ts";
 import { openFile } from "./file-source.ts";
+import { fileSink } from "./write/file-sink.ts";
 
 /**
  * Reads a file of JSON as a whole: an index or a manifest.

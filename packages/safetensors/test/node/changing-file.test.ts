@@ -22,7 +22,7 @@ import { describe, it } from "node:test";
 import type { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { SafetensorsError } from "../../src/errors.ts";
-import { convertPath } from "../../src/node/convert.ts";
+import { convertPath } from "../../src/node/convert/convert.ts";
 import { type FileSource, openFile } from "../../src/node/file-source.ts";
 import { openPath } from "../../src/node/open-path.ts";
 import { range } from "../../src/view/index-items.ts";
