@@ -30,9 +30,9 @@ const API: Readonly<Record<string, string>> = {
     SafetensorsWriter applyNameRules blobSink castTensor editHeader encodeHeader groupAliases memorySink
     newNames parseSize save saveStream shardName splitByLayer splitEvenly splitGreedily splitTightly
     syncAccessSink writableSink
-    type:AliasGroups type:AliasOptions type:Bytes type:Chunks type:EditedHeader type:EncodedHeader
-    type:HeaderChanges type:HeaderOptions type:InputData type:LazyData type:NameRules type:NamedTensor
-    type:RenameRules type:SaveInput type:SaveInputs type:SaveOptions type:SaveStream type:Sink
+    type:AliasGroups type:AliasOptions type:ByteRange type:Bytes type:Chunks type:CopyOptions type:EditedHeader
+    type:EncodedHeader type:HeaderChanges type:HeaderOptions type:InputData type:LazyData type:NameRules
+    type:NamedTensor type:RenameRules type:SaveInput type:SaveInputs type:SaveOptions type:SaveStream type:Sink
     type:SyncAccessHandle type:TensorData type:TensorSpec type:TensorStream`,
   "./transform": `
     RECIPES applyRecipe invertRecipe parseRecipe

@@ -60,7 +60,7 @@ export class TensorHandle<D extends Dtype = Dtype> {
     try {
       return await readView(this.view, options);
     } catch (error) {
-      throw this.#named(error);
+      throw readingTensor(error, this.name);
     }
   }
 
@@ -75,7 +75,7 @@ export class TensorHandle<D extends Dtype = Dtype> {
       const { buffer, byteOffset, byteLength } = target;
       await readViewInto(this.view, new Uint8Array(buffer, byteOffset, byteLength), options);
     } catch (error) {
-      throw this.#named(error);
+      throw readingTensor(error, this.name);
     }
   }
 
@@ -102,14 +102,14 @@ export class TensorHandle<D extends Dtype = Dtype> {
     try {
       yield* chunksOf(this.view, buffer, options);
     } catch (error) {
-      throw this.#named(error);
+      throw readingTensor(error, this.name);
     }
   }
+}
 
-  /** An error of reading with the name of the tensor. */
-  #named(error: unknown): unknown {
-    if (!(error instanceof SafetensorsError) || error.details.tensor !== undefined) return error;
-    const details = { ...error.details, tensor: this.name, cause: error.cause ?? error };
-    return new SafetensorsError(error.code, `${error.reason} (reading tensor ${quote(this.name)})`, details);
-  }
+/** An error of reading with the name of the tensor. */
+export function readingTensor(error: unknown, tensor: string): unknown {
+  if (!(error instanceof SafetensorsError) || error.details.tensor !== undefined) return error;
+  const details = { ...error.details, tensor, cause: error.cause ?? error };
+  return new SafetensorsError(error.code, `${error.reason} (reading tensor ${quote(tensor)})`, details);
 }

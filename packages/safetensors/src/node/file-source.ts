@@ -1,4 +1,4 @@
-import { fstatSync, readSync, type Stats } from "node:fs";
+import { constants, fstatSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { SafetensorsError } from "../errors.ts";
 import { orClose } from "../source/or-close.ts";
@@ -53,7 +53,8 @@ async function finish(path: string): Promise<boolean> {
 async function openAsIs(path: string, options: FileOptions): Promise<FileSource> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, "r");
+    // A pipe would wait for its other end before it could be seen that it is no file.
+    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const status = fstatSync(handle.fd);
     if (!status.isFile()) throw new SafetensorsError("IO", `${path} is not a file`, { file: path });
     return new FileSource(path, handle, status, options.blocking ?? false);

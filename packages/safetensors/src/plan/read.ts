@@ -68,7 +68,7 @@ export async function* chunksOf(
 }
 
 /** Where the packed bytes already lie, if they do. */
-function packedPlace(view: TensorView): { source: ByteSource; start: number } | undefined {
+export function packedPlace(view: TensorView): { source: ByteSource; start: number } | undefined {
   const lies = !("pieces" in view) && view.bitOffset % 8 === 0 && isContiguous(view);
   return lies ? { source: view.source, start: view.bitOffset / 8 } : undefined;
 }

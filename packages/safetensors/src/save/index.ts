@@ -19,7 +19,7 @@ export {
   type TensorData,
   type TensorStream,
 } from "./save.ts";
-export { memorySink, type Sink } from "./sink.ts";
+export { type ByteRange, type CopyOptions, memorySink, type Sink } from "./sink.ts";
 export {
   parseSize,
   shardName,

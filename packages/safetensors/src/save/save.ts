@@ -1,7 +1,11 @@
+import { readingTensor, TensorHandle } from "../checkpoint/tensor.ts";
 import { type EncodedHeader, encodeHeader, type HeaderOptions, type TensorSpec } from "../format/encode.ts";
+import type { TensorInfo } from "../format/header.ts";
+import { packedPlace } from "../plan/read.ts";
+import { readInto } from "../source/read-into.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { BUFFER_BYTES, chunksOfData, type InputData, type LazyData } from "./input.ts";
-import type { Sink } from "./sink.ts";
+import type { ByteRange, Sink } from "./sink.ts";
 import { type Chunks, exactly } from "./writer.ts";
 
 /**
@@ -9,6 +13,9 @@ import { type Chunks, exactly } from "./writer.ts";
  * third of its speed, so the buffer begins later.
  */
 const BUFFER_START = 64;
+
+/** Bytes of a tensor from which on it is worth the effort that a sink copies them by itself. */
+const COPY_FROM = 4 << 20;
 
 /**
  * A tensor with its packed little-endian elements in row-major order. Tensors are written in the order of the format, not
@@ -51,15 +58,58 @@ export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions 
     const entries = entriesOf(inputs);
     const header = encodeHeader(entries, options);
     sink.begin?.(header.bytes.length + header.dataLength, options);
-    for await (const chunk of fileChunks(header, new Map(entries), options)) {
-      const wait = sink.write(chunk);
-      if (wait) await wait;
-    }
+    await writeFile(sink, header, new Map(entries), options);
     await sink.commit();
   } catch (error) {
     await sink.abort(error);
     throw error;
   }
+}
+
+async function writeFile(
+  sink: Sink,
+  header: EncodedHeader,
+  inputs: ReadonlyMap<string, SaveInput>,
+  options: SaveOptions,
+): Promise<void> {
+  const { signal, onProgress } = options;
+  const total = header.dataLength;
+  signal?.throwIfAborted();
+  await sink.write(header.bytes);
+  const buffer = transferBuffer(total);
+  for (const tensor of header.tensors) {
+    const input = inputs.get(tensor.name)!;
+    const range = sink.copy && rangeOf(input);
+    if (range) {
+      let [done] = tensor.dataOffsets;
+      const onCopied = (bytes: number): void => {
+        done += bytes;
+        onProgress?.(done, total);
+      };
+      await sink.copy!(range, { signal, onCopied });
+      continue;
+    }
+    for await (const chunk of tensorChunks(tensor, input, buffer, total, options)) {
+      const wait = sink.write(chunk);
+      if (wait) await wait;
+    }
+  }
+  signal?.throwIfAborted();
+}
+
+/** The bytes of an input, if they lie in order and are so many that the sink should copy them by itself. */
+function rangeOf(input: SaveInput): ByteRange | undefined {
+  if (!(input instanceof TensorHandle) || input.byteLength < COPY_FROM) return undefined;
+  const place = packedPlace(input.view);
+  if (!place) return undefined;
+  const read: ByteRange["read"] = async (offset, target, options) => {
+    try {
+      await readInto(place.source, place.start + offset, target, options);
+    } catch (error) {
+      throw readingTensor(error, input.name);
+    }
+  };
+  return { length: input.byteLength, read };
 }
 
 /** The tensors with their names. */
@@ -76,12 +126,21 @@ export async function* fileChunks(
   options.signal?.throwIfAborted();
   yield header.bytes;
   const buffer = transferBuffer(header.dataLength);
-  for (const { name, dataOffsets } of header.tensors) {
-    const [begin, end] = dataOffsets;
-    const chunks = exactly(name, end - begin, chunksOfInput(name, inputs.get(name)!, buffer, options));
-    yield* counted(chunks, begin, header.dataLength, options);
-  }
+  for (const tensor of header.tensors)
+    yield* tensorChunks(tensor, inputs.get(tensor.name)!, buffer, header.dataLength, options);
   options.signal?.throwIfAborted();
+}
+
+/** The bytes of a tensor, as many as the header says, with progress. */
+function tensorChunks(
+  { name, dataOffsets: [begin, end] }: TensorInfo,
+  input: SaveInput,
+  buffer: Uint8Array,
+  total: number,
+  options: SaveOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = exactly(name, end - begin, chunksOfInput(name, input, buffer, options));
+  return counted(chunks, begin, total, options);
 }
 
 /** The buffer through which `total` bytes of data go. */

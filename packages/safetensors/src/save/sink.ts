@@ -1,5 +1,18 @@
 import type { ReadOptions } from "../source/source.ts";
 
+/** Bytes that lie in order, wherever they are. */
+export interface ByteRange {
+  readonly length: number;
+  /** Fills `target` from `offset`; waits only if it has to. */
+  read(offset: number, target: Uint8Array, options?: ReadOptions): void | Promise<void>;
+}
+
+/** Options of `Sink.copy`. */
+export interface CopyOptions extends ReadOptions {
+  /** Called after every piece with its number of bytes. */
+  readonly onCopied: (bytes: number) => void;
+}
+
 /**
  * Where a writer's bytes go: they arrive in order, and nothing is kept until `commit`.
  *
@@ -12,6 +25,10 @@ export interface Sink {
    */
   begin?(byteLength: number, options: ReadOptions): void;
   write(bytes: Uint8Array): void | Promise<void>;
+  /**
+   * Takes bytes as if they had been read, and written in order. For sinks that read one piece while they write another.
+   */
+  copy?(range: ByteRange, options: CopyOptions): Promise<void>;
   /** All bytes have been written: make them what the world sees. */
   commit(): Promise<void>;
   /** Something went wrong, as far as it is known what: leave no trace. Never throws. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   ftruncateSync,
@@ -169,6 +170,12 @@ describe("openFile", () => {
     await assert.rejects(openFile(join(largePath, "x")), /IO: cannot open|NOT_FOUND/);
     await assert.rejects(openFile(folder), /IO: .*(is not a file|cannot open)/);
     await assert.rejects(openFile(`${largePath}\0`), raises("IO"));
+  });
+
+  it("does not wait for a pipe", { skip: process.platform === "win32" }, async () => {
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    await assert.rejects(openFile(pipe), raises("IO", /is not a file/, { file: pipe }));
   });
 
   it("leaves no file open where it fails, nor after close", {

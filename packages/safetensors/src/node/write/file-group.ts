@@ -29,7 +29,7 @@ export class FileGroup {
   #lastTurn = performance.now();
 
   /** Begins a file. Its own `commit` brings all of it to the disk; that of the group gives it its name. */
-  async add(path: string): Promise<Sink & Pick<FileSink, "temporary">> {
+  async add(path: string): Promise<Sink & Pick<FileSink, "temporary" | "copy">> {
     const sink = await fileSink(path);
     this.#members.push({ path, temporary: sink.temporary, sink });
     return {
@@ -38,6 +38,7 @@ export class FileGroup {
         sink.write(bytes);
         return this.#giveWay();
       },
+      copy: (range, options) => sink.copy(range, options),
       commit: async () => sink.prepare(),
       abort: () => sink.abort(),
     };

@@ -170,7 +170,8 @@ async function writeFile(
     commit: sink.commit,
     abort: sink.abort,
   };
-  await save(listening, sums?.tensors ?? tensors, { metadata, reserve, signal, onProgress });
+  // A hash needs the bytes in order, and here.
+  await save(hash ? listening : sink, sums?.tensors ?? tensors, { metadata, reserve, signal, onProgress });
   await sums?.check(sink.temporary, path, signal);
   if (resume !== undefined && hash) {
     const record = { identity: sha256(resume), header: headerOf(file), size };
