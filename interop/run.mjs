@@ -16,6 +16,7 @@ import { checkParallel } from "./steps/parallel.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
+import { checkSarif } from "./steps/sarif.mjs";
 import { checkShards } from "./steps/shards.mjs";
 import { checkSlices } from "./steps/slices.mjs";
 import { readTorchKinds } from "./steps/torch-kinds.mjs";
@@ -38,6 +39,7 @@ const STEPS = [
     mutateTorchFiles,
   ],
   ["files as people have them: no false alarm, and every tensor", checkHonestCorpus],
+  ["SARIF logs of scans: valid by the schema of OASIS", checkSarif],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
   ["files edited in place and anew, read by the reference", checkEdits],
   ["checkpoints in several files: those of huggingface_hub, and opened by the field's loaders", checkShards],

@@ -3,6 +3,9 @@ import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { invalidArchive } from "./fields.ts";
 
+/** Deflate as it is, or in the frame of zlib or gzip (RFC 1950 to 1952). */
+export type PackedFormat = "deflate-raw" | "deflate" | "gzip";
+
 /** A member that is compressed with deflate: where its bytes lie, and what the directory says of them. */
 export interface DeflatedMember {
   readonly name: string;
@@ -12,6 +15,8 @@ export interface DeflatedMember {
   /** Bytes when inflated. */
   readonly size: number;
   readonly crc32: number;
+  /** "deflate-raw" unless said otherwise. */
+  readonly format?: PackedFormat;
 }
 
 /** Compressed bytes of a read, and of a piece for the decompressor, which may make a thousand times as many of them. */
@@ -37,11 +42,11 @@ export async function* inflate(
   options?: ReadOptions,
   readBytes: number = READ_BYTES,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { name, size, compressedSize, offset } = member;
+  const { name, size, compressedSize, offset, format = "deflate-raw" } = member;
   if (size > compressedSize * MAX_RATIO) {
     throw invalidArchive(`${quote(name)} cannot have ${size} bytes, compressed to ${compressedSize}`, offset);
   }
-  const { readable, writable } = newDecompressor();
+  const { readable, writable } = newDecompressor(format);
   const stopper = new AbortController();
   const signals = [stopper.signal, ...(options?.signal ? [options.signal] : [])];
   const feeder = new Feeder(source, member, readBytes, AbortSignal.any(signals));
@@ -135,11 +140,11 @@ class Feeder {
   }
 }
 
-function newDecompressor(): DecompressionStream {
+function newDecompressor(format: PackedFormat): DecompressionStream {
   try {
-    return new DecompressionStream("deflate-raw");
+    return new DecompressionStream(format);
   } catch (cause) {
-    const text = "this runtime cannot inflate: it has no DecompressionStream for deflate-raw";
+    const text = `this runtime cannot inflate: it has no DecompressionStream for ${format}`;
     throw new SafetensorsError("UNSUPPORTED", text, { kind: "zip", cause });
   }
 }

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { SafetensorsError } from "../../src/errors.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import { openZip, type ZipArchive } from "../../src/zip/archive.ts";
+import { MemberHeads } from "../../src/zip/heads.ts";
 import { fixture } from "../fixtures.ts";
 import { raises } from "../support.ts";
 import { buildZip, type End, fields, type Member, sparseZip } from "./zip-builder.ts";
@@ -141,6 +142,26 @@ test("near headers are read together", async () => {
   const source = sparseZip(members);
   await (await openZip(source)).dataOffsets();
   assert.ok(source.reads < 10, `${source.reads} reads`);
+});
+
+test("the first bytes of members are read along with their headers", async () => {
+  const near = [
+    A,
+    { name: "root/short", data: new Uint8Array([7]) },
+    { name: "root/empty", data: new Uint8Array(0) },
+  ];
+  const far = [{ name: "root/large", data: 1 << 20 }, B];
+  const source = sparseZip([...near, ...far]);
+  const archive = await openZip(source);
+  const reads = source.reads;
+  const heads = new MemberHeads(archive.size, 4);
+  const offsets = await archive.dataOffsets(heads);
+  assert.equal(source.reads - reads, 2);
+  for (const row of archive.order) {
+    const length = Math.min(4, archive.entry(row).size);
+    assert.deepEqual(heads.of(row, length), await source.read(offsets[row]!, length), archive.names()[row]);
+    if (length < 4) assert.equal(heads.of(row, length + 1), undefined);
+  }
 });
 
 test("when a header is wrong, the others are not read", async () => {

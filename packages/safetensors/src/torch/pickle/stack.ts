@@ -64,10 +64,10 @@ export class PickleStack {
     else this.pop();
   }
 
-  /** Takes the values from a place on: `splice` would take twice as long. */
+  /** Takes the values from a place on: `splice`, and a new length, would take longer. */
   #cut(place: number): PickleValue[] {
     const values = this.#values.slice(place);
-    this.#values.length = place;
+    for (let count = values.length; count > 0; count--) this.#values.pop();
     return values;
   }
 

@@ -10,7 +10,7 @@ export type CallFault = readonly [code: FindingCode, message: string];
 /** What is wrong with a call of these arguments; nothing for most. */
 export type CallCheck = (items: readonly PickleValue[]) => CallFault | undefined;
 
-/** What the pickle calls a value; "" for what is no name. */
+/** What a value is if it is a name. */
 type KnownOf = (value: PickleValue | undefined) => KnownGlobal | undefined;
 
 /** Encodings in which pickles of Python 2 and old protocols write bytes. */

@@ -1,3 +1,6 @@
+import { SafetensorsError } from "../../errors.ts";
+import { fromBytes } from "../../source/memory.ts";
+import { inflate as inflatePieces, type PackedFormat } from "../../zip/inflate.ts";
 import { INFLATE_ALLOWANCE, MAX_INFLATE_RATIO } from "../limits.ts";
 
 /** What came out of compressed data. */
@@ -13,34 +16,24 @@ export function inflateLimit(packed: number): number {
 }
 
 /** Unpacks data up to a number of bytes; what comes before an error stands. */
-export async function inflate(
-  packed: Uint8Array,
-  format: "deflate-raw" | "deflate" | "gzip",
-  limit: number,
-): Promise<Inflated> {
-  const stream = new DecompressionStream(format);
-  const writer = stream.writable.getWriter();
-  // Errors come out of the reader too.
-  writer.write(new Uint8Array(packed)).catch(() => {});
-  writer.close().catch(() => {});
-  const reader = stream.readable.getReader();
+export async function inflate(packed: Uint8Array, format: PackedFormat, limit: number): Promise<Inflated> {
+  // Nothing is said of its size.
+  const data = { name: "", offset: 0, compressedSize: packed.length, size: 0, crc32: 0, format };
   const pieces: Uint8Array[] = [];
   let length = 0;
   let short: Inflated["short"];
   try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      const piece: Uint8Array = value.subarray(0, limit - length);
+    for await (const next of inflatePieces(fromBytes(packed), data)) {
+      const piece = next.subarray(0, limit - length);
       pieces.push(piece);
       length += piece.length;
-      if (piece.length < value.length) {
+      if (piece.length < next.length) {
         short = "limit";
-        await reader.cancel();
         break;
       }
     }
-  } catch {
+  } catch (error) {
+    if (!(error instanceof SafetensorsError && error.code === "INVALID_ARCHIVE")) throw error;
     short = "damaged";
   }
   return { bytes: joined(pieces, length), short };

@@ -70,15 +70,9 @@ export class ScanHooks implements PickleHooks {
   }
 
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
-    const known = this.names.get(callable)!;
-    const { path } = known;
+    const { path } = this.names.get(callable)!;
     const { items } = args;
-    let checks = this.#checks.get(callable);
-    if (!checks) {
-      checks = callChecks(known, (value) => this.#knownOf(value));
-      this.#checks.set(callable, checks);
-    }
-    for (const check of checks) {
+    for (const check of this.#checksOf(callable)) {
       const fault = check(items);
       if (fault) this.#note(...fault, callable);
     }
@@ -88,6 +82,15 @@ export class ScanHooks implements PickleHooks {
     if (path.startsWith("torch._utils._rebuild_") && items[0] instanceof ObjectNode)
       return this.#tensor(callable, args);
     return undefined;
+  }
+
+  #checksOf(callable: GlobalRef): readonly CallCheck[] {
+    let checks = this.#checks.get(callable);
+    if (!checks) {
+      checks = callChecks(this.names.get(callable)!, (value) => this.#knownOf(value));
+      this.#checks.set(callable, checks);
+    }
+    return checks;
   }
 
   /** One node stands for all tensors that a name makes: nothing asks which one it is, and there are very many. */
@@ -148,13 +151,16 @@ export class ScanHooks implements PickleHooks {
   /** `("storage", class, key, location, length, …)`, or `("module", class, file, source)` of whole modules. */
   persistentLoad(id: PickleValue): PickleValue {
     const parts = id instanceof PyTuple ? id.items : [];
-    const [kind, named, key, , length] = parts;
-    if (textOf(kind) === "module" && named instanceof GlobalRef) return named;
+    // One by one: this is called for each tensor, and taking an array apart is slow.
+    const kind = textOf(parts[0]);
+    const named = parts[1];
+    const length = parts[4];
+    if (kind === "module" && named instanceof GlobalRef) return named;
     const dtype = named instanceof GlobalRef ? STORAGE_CLASSES.get(this.names.get(named)!.path) : undefined;
-    const keyText = textOf(key);
+    const keyText = textOf(parts[2]);
     const isStorage =
       (parts.length === 5 || parts.length === 6) &&
-      textOf(kind) === "storage" &&
+      kind === "storage" &&
       dtype !== undefined &&
       keyText !== undefined &&
       /^[0-9]{1,20}$/.test(keyText) &&

@@ -4,12 +4,14 @@ import { type Oddity, type SweepEnd, type SweepVisitor, sweepPickle } from "./sw
 /** A place in a pickle. */
 export type Literal = readonly [start: number, end: number, isText: boolean];
 
+/** Indices that are noted; where a pickle has more, all of its memo is kept. */
+const MAX_RECALLED = 2 ** 20;
+
 /** What a sweep over a pickle shows before it is carried out. */
 export class SweepNotes implements SweepVisitor {
   readonly ended: { readonly end: number; readonly why: SweepEnd };
   readonly oddities: (readonly [oddity: Oddity, at: number])[] = [];
-  /** Indices of the memo that it asks for. */
-  readonly recalled: Set<number> = new Set();
+  readonly #recalled = new Set<number>();
   /** Literals that begin as what can be loaded; texts whose characters stand for such bytes (`_codecs.encode`). */
   readonly literals: Literal[] = [];
   readonly #bytes: Uint8Array;
@@ -19,12 +21,17 @@ export class SweepNotes implements SweepVisitor {
     this.ended = sweepPickle(bytes, start, this);
   }
 
+  /** Indices of the memo that the pickle asks for; nothing if there are too many. */
+  get recalled(): ReadonlySet<number> | undefined {
+    return this.#recalled.size < MAX_RECALLED ? this.#recalled : undefined;
+  }
+
   oddity(oddity: Oddity, at: number): void {
     this.oddities.push([oddity, at]);
   }
 
   recall(index: number): void {
-    this.recalled.add(index);
+    if (this.#recalled.size < MAX_RECALLED) this.#recalled.add(index);
   }
 
   literal(start: number, end: number, isText: boolean): void {

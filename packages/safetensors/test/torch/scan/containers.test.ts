@@ -559,7 +559,8 @@ test("a file of 10 GB costs little", async () => {
   const report = await scan(source);
   assert.equal(report.verdict, "clean");
   assert.ok(report.traffic.bytes < 1e6, `${report.traffic.bytes} bytes`);
-  assert.ok(report.traffic.requests < 3 * count, `${report.traffic.requests} requests`);
+  // The head of each storage comes with its header.
+  assert.ok(report.traffic.requests < count + 10, `${report.traffic.requests} requests`);
 });
 
 test("storages of random bytes are told by their heads, and by some kB of a few", async () => {
@@ -568,8 +569,7 @@ test("storages of random bytes are told by their heads, and by some kB of a few"
   const file = torchFile({ "data.pkl": assemble("NONE", "STOP"), ...Object.fromEntries(storages) });
   const { verdict, traffic } = await scanned(file);
   assert.equal(verdict, "clean");
-  // Each has a header, which is read as well.
-  assert.ok(traffic.requests < 2.1 * count + 5, `${traffic.requests} requests`);
+  assert.ok(traffic.requests < 1.2 * count, `${traffic.requests} requests`);
   assert.ok(traffic.bytes < 200_000, `${traffic.bytes} bytes`);
 });
 

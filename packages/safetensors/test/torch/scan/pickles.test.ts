@@ -196,6 +196,18 @@ const NESTED: readonly Row[] = [
     "forbidden-global",
   ],
   [
+    "bytes that are loaded, as Python 2 writes them",
+    pickle(call(LOADED, assemble("STRING", '\'"\\x80\\x02cos\\nsystem\\n."\n'))),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
+    "bytes that are loaded from the memo",
+    pickle(bytesOf(EVIL), "PUT", "'70000\n", "POP", global(LOADED), "GET", "'70000\n", "TUPLE1", "REDUCE"),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
     "loading what cannot be followed",
     pickle(call(LOADED, call("io.BytesIO"))),
     "incomplete",
