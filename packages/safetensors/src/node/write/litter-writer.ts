@@ -12,14 +12,26 @@ let place: string | undefined;
 
 /**
  * Where processes can be asked for: one run of one system, and there one space of process numbers. Another container, and
- * the same machine after a restart, are other places.
+ * the same machine after a restart, are other places. If nothing tells machines apart, each process is a place.
  */
 export function ownPlace(): string {
-  place ??= createHash("sha256")
-    .update(JSON.stringify([hostname(), readText("/proc/sys/kernel/random/boot_id"), processSpace()]))
+  if (place !== undefined) return place;
+  const machine = [hostName(), readText("/proc/sys/kernel/random/boot_id")];
+  const isKnown = machine.some((part) => part !== "");
+  place = createHash("sha256")
+    .update(isKnown ? JSON.stringify([...machine, processSpace()]) : randomBytes(16))
     .digest("hex")
     .slice(0, 8);
   return place;
+}
+
+/** The name of the machine; Deno tells it only with `--allow-sys`. */
+function hostName(): string {
+  try {
+    return hostname();
+  } catch {
+    return "";
+  }
 }
 
 /** Names this process as the writer of a file. */
