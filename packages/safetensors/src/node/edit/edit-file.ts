@@ -18,8 +18,8 @@ export interface EditOptions extends ReadOptions {
   /** Where the edited file goes; the input stays as it is. Without it the file itself is edited. */
   readonly output?: string | undefined;
   /**
-   * Bytes of room for later edits that a rewritten header gets. Where there is nothing else to change, a file with less room
-   * is rewritten.
+   * Bytes of room for later edits that a header gets when it is rewritten; 4096 unless said otherwise. If it is said, and
+   * there is nothing else to change, a file with less room is rewritten.
    */
   readonly reserve?: number | undefined;
   /** Only check, and say what would be done. */

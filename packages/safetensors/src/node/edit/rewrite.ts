@@ -11,6 +11,9 @@ import { openFile } from "../file-source.ts";
 import { fileSink } from "../write/file-sink.ts";
 import type { EditOptions, EditResult } from "./edit-file.ts";
 
+/** Bytes of room for later edits: who edits once does so again, and a few kilobytes spare the next rewrite. */
+const ROOM = 4096;
+
 /** What is to become different in a file that is written anew. Tensors are meant by their old names, except added ones. */
 export interface RewriteChanges extends HeaderChanges {
   /** Tensors to leave out; names that are listed must be there, and a test or pattern must choose at least one. */
@@ -48,7 +51,7 @@ export async function rewriteOpened(
   source: ByteSource,
   target: string,
   changes: RewriteChanges,
-  { reserve, dryRun, signal, onProgress }: EditOptions,
+  { reserve = ROOM, dryRun, signal, onProgress }: EditOptions,
 ): Promise<EditResult> {
   const checkpoint = await openSafetensors(source, { signal });
   const tensors = changedTensors(checkpoint, changes);
