@@ -4,16 +4,18 @@ write FOLDER: makes checkpoints with huggingface_hub, each in a folder of its ow
 prints, for each, the names in the order of the state dict and the size that it was split at.
 read FOLDER...: loads each folder with huggingface_hub, prints the sha256 of every tensor.
 model FOLDER: makes a small model of transformers, saves it in one file.
+reshaped ORIGINAL EXTRACTED RENAMED CAST: compares what the commands made of a file with what Python makes of it.
 load ORIGINAL FOLDER...: loads each folder with transformers, compares every parameter with those of ORIGINAL.
 """
 
 import json
 import pathlib
+import re
 import sys
 
 import torch
 from huggingface_hub import load_state_dict_from_file, save_torch_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fixtures import sha256
 from make_torch_fixtures import packed_bytes
@@ -60,6 +62,23 @@ def read(folder):
     return {name: sha256(packed_bytes(tensor)) for name, tensor in tensors.items()}
 
 
+def reshaped(original, extracted, renamed, cast):
+    tensors = load_file(original)
+    expected = {
+        extracted: {name: tensor for name, tensor in tensors.items() if re.search(r"\.h\.1\.", name)},
+        renamed: {re.sub(r"^transformer\.", "model.", name): tensor for name, tensor in tensors.items()},
+        cast: {name: tensor if "ln_" in name else tensor.to(torch.bfloat16) for name, tensor in tensors.items()},
+    }
+
+    def same(path, wanted):
+        found = load_file(path)
+        return found.keys() == wanted.keys() and all(
+            found[name].dtype == tensor.dtype and torch.equal(found[name], tensor) for name, tensor in wanted.items()
+        )
+
+    return {path.name: [len(wanted), same(path, wanted)] for path, wanted in expected.items()}
+
+
 def gpt2():
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -88,6 +107,8 @@ if command == "write":
     result = write(folders[0])
 elif command == "read":
     result = {folder.name: read(folder) for folder in folders}
+elif command == "reshaped":
+    result = reshaped(*folders)
 elif command == "model":
     gpt2().save_pretrained(folders[0])
     result = None

@@ -88,8 +88,22 @@ function checkModel(report, python, folder) {
     report.equal(`${name}: loaded`, loaded, { ...loaded, different: [], missing: [], unexpected: [] });
     report.check(`${name}: has parameters`, loaded.parameters > 30);
   }
+  checkReshaped(report, python, folder, join(model, "model.safetensors"));
   const [a, b] = ["gpt2", "gpt2-merged"].map((name) => readFileSync(join(folder, name, "model.safetensors")));
   report.check("gpt2: merged is what was split", a.equals(b));
+}
+
+/** What some commands make of a file is what Python makes of it. */
+function checkReshaped(report, python, folder, original) {
+  const made = ["extracted", "renamed", "cast"].map((name) => join(folder, `${name}.safetensors`));
+  const [extracted, renamed, cast] = made;
+  run(report, ["extract", original, extracted, "--regex", "\\.h\\.1\\."]);
+  run(report, ["rename", original, renamed, "--sub", "s/^transformer\\./model./"]);
+  run(report, ["cast", original, cast, "--dtype", "BF16", "--exclude", "*ln_*"]);
+  const found = JSON.parse(runPython(python, "sharded.py", ["reshaped", original, ...made]));
+  for (const [name, [count, isSame]] of Object.entries(found))
+    report.check(`gpt2: ${name}`, isSame && count > 5, `${count} tensors`);
+  report.equal("gpt2: reshaped files", Object.keys(found).length, made.length);
 }
 
 function run(report, args) {

@@ -5,12 +5,10 @@ import type { FileStore } from "../source/store.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { type LocatedFiles, type LocateOptions, locateAndOpen } from "./locate.ts";
 import { type OpenOptions, open } from "./open.ts";
+import { closeAll, openAll } from "./open-all.ts";
 import { listedNames, type NameChoice, nameTest, selectTensors } from "./select.ts";
 import type { ShardIndex } from "./shard-index.ts";
 import { joinShards } from "./sharded.ts";
-
-/** Headers read at the same time. */
-const HEADERS_IN_FLIGHT = 8;
 
 /** Options of `openStore`. */
 export interface StoreOptions extends OpenOptions, LocateOptions {
@@ -86,34 +84,4 @@ function entriesOf({ weightMap }: ShardIndex, files: ReadonlySet<string>): Reado
   const entries = new Map<string, string>();
   for (const [name, file] of weightMap) if (files.has(file)) entries.set(name, file);
   return entries;
-}
-
-/** Opens all, several at a time; after an error the opened ones are closed. */
-async function openAll(
-  names: readonly string[],
-  openOne: (file: string) => Promise<OpenedFile>,
-): Promise<OpenedFile[]> {
-  const opened: OpenedFile[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < names.length) {
-      const position = next++;
-      try {
-        opened[position] = await openOne(names[position]!);
-      } catch (error) {
-        next = names.length;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: HEADERS_IN_FLIGHT }, worker));
-  const failed = results.find((result) => result.status === "rejected");
-  if (!failed) return opened;
-  await closeAll(opened.filter(Boolean));
-  throw failed.reason;
-}
-
-/** Closes all after an error, which counts more than one of closing. */
-async function closeAll(files: readonly OpenedFile[]): Promise<void> {
-  await Promise.allSettled(files.map(({ checkpoint }) => checkpoint.close()));
 }

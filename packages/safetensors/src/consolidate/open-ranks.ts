@@ -1,4 +1,5 @@
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { closeAll } from "../checkpoint/open-all.ts";
 import { checkShardFileName } from "../checkpoint/shard-index.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_SHARDS } from "../limits.ts";
@@ -8,7 +9,7 @@ import { byteLength } from "../view/view.ts";
 import { CutMap, type CutRules, patternFor } from "./cuts.ts";
 import { findDifferent } from "./find-different.ts";
 import { differs } from "./join-ranks.ts";
-import { closeAll, type OpenedRankFile, openRankFiles } from "./open-rank-files.ts";
+import { type OpenedRankFile, openRankFiles } from "./open-rank-files.ts";
 import { type Distribution, type PlannedTensor, planByRules, planPlaced } from "./plan-tensors.ts";
 import { findRankFiles, type RankChoice, type RankFiles, type RankKind } from "./rank-files.ts";
 import { DCP_KEYS, SHARDING_INFO } from "./sharding-info.ts";
