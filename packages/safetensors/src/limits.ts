@@ -55,3 +55,9 @@ export const MAX_EXPANSION = 4;
 
 /** Bytes that a conversion may write however small its input is. */
 export const EXPANSION_ALLOWANCE: number = 1024 * MiB;
+
+/** Bytes of a tensor that is read to know how a quantised weight is stored: honest ones have at most some thousands. */
+export const MAX_STATED_BYTES: number = MiB;
+
+/** Bytes of the stored parts, and of the values, of a piece of a quantised weight that can only be decoded as one. */
+export const MAX_DECODED_BYTES: number = 4096 * MiB;

@@ -13,7 +13,9 @@ const FLOORS: readonly (readonly string[])[] = [
   ["checkpoint"],
   // Writers of other formats take what `save` takes.
   ["save"],
-  ["torch", "numpy", "gguf", "parallel", "quant", "transform", "compare", "manifest", "consolidate"],
+  ["torch", "numpy", "gguf", "quant", "transform", "compare", "manifest", "consolidate"],
+  // A quantised weight is cut with what belongs to it.
+  ["parallel"],
   // The program of a worker thread, which is Node's, runs what the workers of all runtimes run.
   ["workers"],
   ["node", "webgpu", "tfjs", "onnxruntime", "opfs", "hub", "s3"],

@@ -1,4 +1,4 @@
-import type { CutRange } from "./cut.ts";
+import type { CutRange } from "../view/cut.ts";
 import { checkRank, problem } from "./problem.ts";
 
 /** One of several ranks that share something. */

@@ -1,7 +1,7 @@
 import type { Dtype } from "../dtype/dtype.ts";
+import { type Cut, WHOLE } from "../view/cut.ts";
 import type { UnevenRule } from "./axis.ts";
 import { ConfigReader, EXPERT_COUNTS, type ModelConfig } from "./config.ts";
-import { type Cut, WHOLE } from "./cut.ts";
 import { cutExperts, type ExpertPart, type ExpertPlacement, expertPartOf } from "./experts.ts";
 import { type Coordinates, Mesh, type MeshAxis, type WorldSizes } from "./mesh.ts";
 import { layerCounts, type PipelineOptions, type StagesOfTensor, stagesOf } from "./pipeline.ts";

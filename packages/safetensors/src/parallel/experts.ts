@@ -1,5 +1,5 @@
+import type { AxisCut, CutRange } from "../view/cut.ts";
 import type { RankOf, UnevenRule } from "./axis.ts";
-import type { AxisCut, CutRange } from "./cut.ts";
 import { checkRank, problem } from "./problem.ts";
 
 /**

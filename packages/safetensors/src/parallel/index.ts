@@ -1,6 +1,7 @@
+export { type AxisCut, type Cut, type CutRange, cutShape, cutView, WHOLE } from "../view/cut.ts";
 export type { FusedHeads, Heads, RankOf, UnevenRule } from "./axis.ts";
 export type { ModelConfig } from "./config.ts";
-export { type AxisCut, type Cut, type CutRange, cutShape, cutTensor, cutView, WHOLE } from "./cut.ts";
+export { cutTensor } from "./cut-tensor.ts";
 export {
   type Device,
   type DeviceMap,

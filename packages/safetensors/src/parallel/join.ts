@@ -1,7 +1,7 @@
 import { elementCount } from "../dtype/dtype.ts";
+import { type AxisCut, type Cut, cutShape, rangeLength } from "../view/cut.ts";
 import { sliceView } from "../view/slice.ts";
 import { joinPieces, type Piece, piecesOf, type TensorView } from "../view/tiling.ts";
-import { type AxisCut, type Cut, cutShape, rangeLength } from "./cut.ts";
 import { problem } from "./problem.ts";
 
 /** What one rank has of a tensor. */

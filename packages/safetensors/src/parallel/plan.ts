@@ -1,5 +1,5 @@
+import { type Cut, WHOLE } from "../view/cut.ts";
 import { checkStyle } from "./check-style.ts";
-import { type Cut, WHOLE } from "./cut.ts";
 import { BASE_PREFIXES, genericName, genericNameOfRuns } from "./names.ts";
 import { problem } from "./problem.ts";
 import { type ShardOptions, type Style, shardTensor } from "./style.ts";

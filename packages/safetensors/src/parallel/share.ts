@@ -1,6 +1,7 @@
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { DTYPES, type Dtype, elementCount } from "../dtype/dtype.ts";
-import { type Cut, cutShape, cutTensor } from "./cut.ts";
+import { type Cut, cutShape } from "../view/cut.ts";
+import { cutTensor } from "./cut-tensor.ts";
 import { Division, type TensorInfo, type WorldOptions } from "./division.ts";
 import type { Coordinates } from "./mesh.ts";
 import type { PlanReport } from "./plan.ts";

@@ -1,4 +1,5 @@
 import { quote, SafetensorsError } from "../errors.ts";
+import { type AxisCut, type Cut, WHOLE } from "../view/cut.ts";
 import {
   chunk,
   chunkBlocks,
@@ -12,7 +13,6 @@ import {
   type RankOf,
   type UnevenRule,
 } from "./axis.ts";
-import { type AxisCut, type Cut, WHOLE } from "./cut.ts";
 import { isBiasName, lastModuleOf } from "./names.ts";
 import { checkRank, problem } from "./problem.ts";
 import { STYLE_NAMES, type StyleName, type StyleRule } from "./style-names.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { cutTensor } from "../../src/parallel/cut.ts";
+import { cutTensor } from "../../src/parallel/cut-tensor.ts";
 import { type Style, shardTensor } from "../../src/parallel/style.ts";
 import { raises } from "../support.ts";
 import { countingTensor, tensorOf } from "./tensors.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TensorHandle } from "../../src/checkpoint/tensor.ts";
-import { type Cut, cutShape, cutView, WHOLE } from "../../src/parallel/cut.ts";
 import { joinShards, type Shard } from "../../src/parallel/join.ts";
 import { shardTensor } from "../../src/parallel/style.ts";
+import { type Cut, cutShape, cutView, WHOLE } from "../../src/view/cut.ts";
 import { raises } from "../support.ts";
 import { countingTensor } from "./tensors.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { WHOLE } from "../../src/parallel/cut.ts";
 import { ParallelPlan, parsePlan } from "../../src/parallel/plan.ts";
 import { planFor } from "../../src/parallel/plan-for.ts";
 import { type Style, shardTensor } from "../../src/parallel/style.ts";
+import { WHOLE } from "../../src/view/cut.ts";
 import { raises } from "../support.ts";
 
 const half = { rank: 1, world: 2 };

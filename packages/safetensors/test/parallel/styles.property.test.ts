@@ -3,10 +3,11 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { TensorHandle } from "../../src/checkpoint/tensor.ts";
 import { DTYPES, type Dtype, elementCount } from "../../src/dtype/dtype.ts";
-import { cutShape, cutTensor } from "../../src/parallel/cut.ts";
+import { cutTensor } from "../../src/parallel/cut-tensor.ts";
 import { joinShards } from "../../src/parallel/join.ts";
 import { type Style, shardTensor } from "../../src/parallel/style.ts";
 import { STYLE_NAMES } from "../../src/parallel/style-names.ts";
+import { cutShape } from "../../src/view/cut.ts";
 import { tensorOf, viewOf } from "./tensors.ts";
 
 /** A style, a tensor for it, and how often the ranks together have each of its elements on average. */

@@ -1,10 +1,9 @@
-import { TensorHandle } from "../checkpoint/tensor.ts";
 import type { Dtype } from "../dtype/dtype.ts";
+import { SafetensorsError } from "../errors.ts";
 import { fromBytes } from "../source/memory.ts";
-import { concatViews } from "../view/concat.ts";
-import { sliceView } from "../view/slice.ts";
-import type { TensorView } from "../view/tiling.ts";
-import { problem } from "./problem.ts";
+import { concatViews } from "./concat.ts";
+import { sliceView } from "./slice.ts";
+import type { TensorView } from "./tiling.ts";
 
 /**
  * Indices of an axis, as in Python: from `start`, before `stop`, and of these every `step`-th (each, if not given).
@@ -77,15 +76,14 @@ export function cutView(view: TensorView, cut: Cut): TensorView {
   return result;
 }
 
-/** The same of a tensor, which keeps its name. Throws as `cutView`. */
-export function cutTensor<D extends Dtype>(tensor: TensorHandle<D>, cut: Cut): TensorHandle<D> {
-  return new TensorHandle(tensor.name, { ...cutView(tensor.view, cut), dtype: tensor.dtype });
-}
-
 /** Eight bytes of zero: one element of any dtype, which strides of zero repeat. */
 const ZERO = fromBytes(new Uint8Array(8), "zeros");
 
 function zeros(dtype: Dtype, shape: readonly number[]): TensorView {
   if (dtype === "F8_E8M0") throw problem("F8_E8M0 has no zero to pad with");
   return { source: ZERO, dtype, shape, strides: shape.map(() => 0), bitOffset: 0 };
+}
+
+function problem(text: string): SafetensorsError {
+  return new SafetensorsError("INVALID_SLICE", text);
 }

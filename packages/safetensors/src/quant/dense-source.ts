@@ -1,0 +1,175 @@
+import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { castFloats, type FloatDtype } from "../dtype/cast.ts";
+import { DTYPES, elementCount } from "../dtype/dtype.ts";
+import { quote, SafetensorsError } from "../errors.ts";
+import { MAX_DECODED_BYTES } from "../limits.ts";
+import { readView } from "../plan/read.ts";
+import { checkRange } from "../source/range.ts";
+import type { ByteSource, ReadOptions } from "../source/source.ts";
+import { type Cut, cutView } from "../view/cut.ts";
+import { cutParts, grainOf } from "./cut-parts.ts";
+import type { KernelCall } from "./kernels/call.ts";
+import { runKernel } from "./kernels/run.ts";
+import type { PartData, QuantizedWeight } from "./weight.ts";
+
+/** Values that are decoded at once, unless the limits of words and blocks ask for more. */
+const PANEL_ELEMENTS = 1 << 21;
+
+/** Does the work of a call, here or elsewhere. */
+export type KernelRunner = (call: KernelCall, out: Float32Array) => Float32Array | Promise<Float32Array>;
+
+/** A run of rows of the weight, as bytes of the dense tensor. */
+interface Panel {
+  readonly start: number;
+  readonly bytes: Promise<Uint8Array>;
+}
+
+/**
+ * Bytes of the dense tensor that a quantised weight stands for. What is read of it is decoded in panels of rows, cut from
+ * the stored tensors; the latest one stays in memory until another weight is read.
+ */
+export class DequantizedSource implements ByteSource {
+  readonly size: number;
+  readonly #weight: QuantizedWeight;
+  readonly #part: (name: string) => TensorHandle;
+  readonly #dtype: FloatDtype;
+  readonly #run: KernelRunner;
+  /** Axis along which panels follow each other, indices of it in one, and its bytes. */
+  readonly #axis: number;
+  readonly #panelRows: number;
+  readonly #rowBytes: number;
+
+  /** `part` gives a stored tensor by its name. */
+  constructor(
+    weight: QuantizedWeight,
+    part: (name: string) => TensorHandle,
+    dtype: FloatDtype,
+    run: KernelRunner = runHere,
+  ) {
+    this.#weight = weight;
+    this.#part = part;
+    this.#dtype = dtype;
+    this.#run = run;
+    const { shape } = weight;
+    this.size = (elementCount(shape) * DTYPES[dtype].bits) / 8;
+    const axis = panelAxis(weight);
+    const rowElements = Math.max(1, elementCount(shape.slice(axis + 1)));
+    const grain = weight.indivisible === undefined ? grainOf(weight)[axis]! : shape[axis]!;
+    this.#axis = axis;
+    this.#rowBytes = (rowElements * DTYPES[dtype].bits) / 8;
+    this.#panelRows = Math.max(grain, Math.floor(PANEL_ELEMENTS / rowElements / grain) * grain);
+    if (this.#panelRows * rowElements * 4 > MAX_DECODED_BYTES) {
+      const text = `${quote(weight.name)} of shape [${shape}] is decoded in pieces of at least ${this.#panelRows} rows, which need too much memory`;
+      throw new SafetensorsError("LIMIT_EXCEEDED", text, { tensor: weight.name, limit: "MAX_DECODED_BYTES" });
+    }
+  }
+
+  get name(): string {
+    return this.#weight.name;
+  }
+
+  /** A panel is decoded for each read in another one; bytes cost about what their arithmetic does. */
+  get cost(): ByteSource["cost"] {
+    return { operation: 1e-3, byte: 1e-9 };
+  }
+
+  async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    checkRange(this, offset, length);
+    const result = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const start = this.#startOfPanel(offset + done);
+      const bytes = await this.#panel(start, options);
+      const from = offset + done - start;
+      const piece = bytes.subarray(from, from + length - done);
+      result.set(piece, done);
+      done += piece.length;
+    }
+    return result;
+  }
+
+  /** The byte at which the panel begins that holds this one. Panels do not go over from one matrix into the next. */
+  #startOfPanel(offset: number): number {
+    const matrixBytes = Math.max(1, this.#weight.shape[this.#axis]! * this.#rowBytes);
+    const matrix = Math.floor(offset / matrixBytes) * matrixBytes;
+    const panelBytes = this.#panelRows * this.#rowBytes;
+    return matrix + Math.floor((offset - matrix) / panelBytes) * panelBytes;
+  }
+
+  /** The panel that begins at this byte of the dense tensor. */
+  #panel(start: number, options: ReadOptions | undefined): Promise<Uint8Array> {
+    const known = latest.get(this);
+    if (known?.start === start) return known.bytes;
+    const bytes = this.#decode(start, options);
+    const panel = { start, bytes };
+    latest = new WeakMap([[this, panel]]);
+    // What failed, or was aborted by one reader, is tried anew by the next.
+    bytes.catch(() => {
+      if (latest.get(this) === panel) latest.delete(this);
+    });
+    return bytes;
+  }
+
+  async #decode(start: number, options: ReadOptions | undefined): Promise<Uint8Array> {
+    const values = await decodePiece(this.#weight, this.#part, this.#cutAt(start), {
+      ...options,
+      run: this.#run,
+    });
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    return this.#dtype === "F32" ? bytes : castFloats("F32", this.#dtype, bytes);
+  }
+
+  /** Axes before the one of the panels are of one index each. */
+  #cutAt(start: number): Cut {
+    const { shape } = this.#weight;
+    const size = shape[this.#axis]!;
+    const row = start / this.#rowBytes;
+    const cut = [];
+    let before = Math.floor(row / size);
+    for (let axis = this.#axis - 1; axis >= 0; axis--) {
+      const index = before % shape[axis]!;
+      cut.push({ axis, ranges: [{ start: index, stop: index + 1 }] });
+      before = Math.floor(before / shape[axis]!);
+    }
+    const at = row % size;
+    cut.push({ axis: this.#axis, ranges: [{ start: at, stop: Math.min(size, at + this.#panelRows) }] });
+    return cut;
+  }
+}
+
+/**
+ * Reads the stored parts of a piece of a weight, and decodes them.
+ *
+ * @returns the values, row by row
+ * @throws `INVALID_SLICE` for a piece that is no whole number of words, groups and blocks; errors of reading
+ */
+export async function decodePiece(
+  weight: QuantizedWeight,
+  part: (name: string) => TensorHandle,
+  cut: Cut,
+  { run = runHere, ...options }: ReadOptions & { readonly run?: KernelRunner } = {},
+): Promise<Float32Array> {
+  const { shape, parts } = cutParts(weight, cut);
+  const data = new Map<string, PartData>();
+  for (const one of parts) {
+    const view = cutView(part(one.part.name).view, one.cut);
+    const read = async (): Promise<PartData> => {
+      return { dtype: view.dtype, shape: view.shape, bytes: await readView(view, options) };
+    };
+    data.set(one.part.role, one.restated ?? (await read()));
+  }
+  return run(weight.decode(data, shape), new Float32Array(elementCount(shape)));
+}
+
+function runHere(call: KernelCall, out: Float32Array): Float32Array {
+  runKernel(call, out);
+  return out;
+}
+
+/** The panel of the weight that was read last: of many, which are read one after the other, only one is in memory. */
+let latest = new WeakMap<DequantizedSource, Panel>();
+
+/** The last axis but one, or an earlier one whose indices are so small that a panel has several. */
+function panelAxis({ shape, indivisible }: QuantizedWeight): number {
+  if (indivisible !== undefined) return 0;
+  return Math.max(0, shape.length - 2);
+}

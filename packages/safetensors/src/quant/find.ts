@@ -1,0 +1,130 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { quote, SafetensorsError } from "../errors.ts";
+import { MAX_STATED_BYTES } from "../limits.ts";
+import type { ReadOptions } from "../source/source.ts";
+import { type ConfigFiles, type QuantConfig, quantConfigOf } from "./config.ts";
+import type { Finder, QuantProblem, Scheme, UnsupportedWeights } from "./scheme.ts";
+import { SCHEMES } from "./schemes/index.ts";
+import type { QuantizedWeight } from "./weight.ts";
+
+/** What `findQuantized` takes. */
+export interface FindOptions extends ReadOptions {
+  /**
+   * Parsed JSON of the files beside the weights, by file name: `{"config.json": {…}}`; see `QUANT_CONFIG_FILES`.
+   * Without them, names, dtypes and shapes have to say it.
+   */
+  readonly configs?: ConfigFiles;
+}
+
+/** The quantised weights of a checkpoint. */
+export interface Quantization {
+  readonly config: QuantConfig | undefined;
+  /** By the names that a dense checkpoint has for them. */
+  readonly weights: ReadonlyMap<string, QuantizedWeight>;
+  /** The weight that a stored tensor is a part of, or belongs to. */
+  readonly weightOf: ReadonlyMap<string, QuantizedWeight>;
+  /** Stored tensors that a dense checkpoint does not have, and that are no part of a weight. */
+  readonly extras: ReadonlySet<string>;
+  readonly problems: readonly QuantProblem[];
+  readonly unsupported: readonly UnsupportedWeights[];
+}
+
+/**
+ * Finds the quantised weights of a checkpoint: by its configuration, where there is one, and by names, dtypes and shapes,
+ * which must agree with it. Only a few small tensors are read, such as those that state a shape.
+ *
+ * @throws errors of reading
+ */
+export async function findQuantized(
+  checkpoint: Checkpoint,
+  options: FindOptions = {},
+): Promise<Quantization> {
+  const config = quantConfigOf(options.configs ?? {});
+  const search = new Search(checkpoint, config, options.signal);
+  const isFirst = (scheme: Scheme): boolean => config !== undefined && scheme.claims(config);
+  for (const scheme of [...SCHEMES.filter(isFirst), ...SCHEMES.filter((one) => !isFirst(one))])
+    await scheme.find(search);
+  return search;
+}
+
+class Search implements Finder, Quantization {
+  readonly weights = new Map<string, QuantizedWeight>();
+  readonly weightOf = new Map<string, QuantizedWeight>();
+  readonly extras = new Set<string>();
+  readonly problems: QuantProblem[] = [];
+  readonly unsupported: UnsupportedWeights[] = [];
+  readonly #modules = new Map<string, Map<string, TensorHandle>>();
+  readonly checkpoint: Checkpoint;
+  readonly config: QuantConfig | undefined;
+  readonly signal: AbortSignal | undefined;
+
+  constructor(checkpoint: Checkpoint, config: QuantConfig | undefined, signal: AbortSignal | undefined) {
+    this.checkpoint = checkpoint;
+    this.config = config;
+    this.signal = signal;
+    for (const tensor of checkpoint) {
+      const [module, last] = parted(tensor.name);
+      const tensors = this.#modules.get(module);
+      if (tensors) tensors.set(last, tensor);
+      else this.#modules.set(module, new Map([[last, tensor]]));
+    }
+  }
+
+  // Copies, so that taking tensors does not disturb who goes through them.
+  *modules(): Iterable<readonly [string, ReadonlyMap<string, TensorHandle>]> {
+    for (const [module, tensors] of [...this.#modules])
+      if (tensors.size > 0) yield [module, new Map(tensors)];
+  }
+
+  tensor(name: string): TensorHandle | undefined {
+    const [module, last] = parted(name);
+    return this.#modules.get(module)?.get(last);
+  }
+
+  async small(tensor: TensorHandle): Promise<Uint8Array> {
+    if (tensor.byteLength <= MAX_STATED_BYTES) return tensor.bytes({ signal: this.signal });
+    const text = `tensor ${quote(tensor.name)} has ${tensor.byteLength} bytes, too many for one that states a layout`;
+    const details = { tensor: tensor.name, limit: "MAX_STATED_BYTES" };
+    throw new SafetensorsError("LIMIT_EXCEEDED", text, details);
+  }
+
+  add(weight: QuantizedWeight): void {
+    const known = this.weights.get(weight.name);
+    if (known) {
+      this.problem(weight.name, `is there twice: as ${known.scheme} and as ${weight.scheme}`);
+      return;
+    }
+    this.weights.set(weight.name, weight);
+    for (const name of [...weight.parts.map((part) => part.name), ...(weight.besides ?? [])]) {
+      this.weightOf.set(name, weight);
+      this.#remove(name);
+    }
+  }
+
+  take(...names: readonly string[]): void {
+    for (const name of names) {
+      this.extras.add(name);
+      this.#remove(name);
+    }
+  }
+
+  problem(name: string, text: string): void {
+    this.problems.push({ name, text });
+  }
+
+  refuse(scheme: string, why: string, names: readonly string[]): void {
+    this.unsupported.push({ scheme, why, names });
+    for (const name of names) this.#remove(name);
+  }
+
+  #remove(name: string): void {
+    const [module, last] = parted(name);
+    this.#modules.get(module)?.delete(last);
+  }
+}
+
+function parted(name: string): [module: string, last: string] {
+  const dot = name.lastIndexOf(".");
+  return dot < 0 ? ["", name] : [name.slice(0, dot), name.slice(dot + 1)];
+}

@@ -1,0 +1,22 @@
+export {
+  type ConfigFiles,
+  type Fields,
+  QUANT_CONFIG_FILES,
+  type QuantConfig,
+  quantConfigOf,
+} from "./config.ts";
+export { cutParts, grainOf, type PartCut, type WeightCut } from "./cut-parts.ts";
+export { decodePiece, type KernelRunner } from "./dense-source.ts";
+export { type DequantizeOptions, dequantized } from "./dequantize.ts";
+export { type FindOptions, findQuantized, type Quantization } from "./find.ts";
+export type {
+  AwqCall,
+  KernelCall,
+  KMajorCall,
+  PackedRowsCall,
+  ScaledBytesCall,
+  ScaledNibblesCall,
+} from "./kernels/call.ts";
+export { runKernel } from "./kernels/run.ts";
+export type { QuantProblem, UnsupportedWeights } from "./scheme.ts";
+export type { AxisLink, Part, PartData, QuantizedWeight, Restated } from "./weight.ts";
