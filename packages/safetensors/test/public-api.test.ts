@@ -53,14 +53,22 @@ const API: Readonly<Record<string, string>> = {
     type:RanksOptions type:RanksReport`,
   "./parallel": `
     DEFAULT_ORDER EMBEDDINGS Mesh ParallelPlan WHOLE cutShape cutTensor cutView deviceOf expertPartOf
-    expertRange groupByDevice hasExpert inferDeviceMap joinShards layerCounts layerOf parseDeviceMap parseMemory
-    parsePlan planFor rankShare shardTensor stageLayers stagesOf worldTable
+    expertRange groupByDevice hasExpert inferDeviceMap joinShards layerCounts layerOf legalWorldSizes
+    parseDeviceMap parseMemory parsePlan planFor rankShare shardTensor stageLayers stagesOf worldTable
     type:AxisCut type:Coordinates type:Cut type:CutRange type:DetailedStyle type:Device type:DeviceMap
     type:DeviceMapOptions type:ExpertOptions type:ExpertPart type:ExpertPlacement type:FusedHeads type:Heads
-    type:LayerPlace type:LayerRange type:MeshAxis type:ModelConfig type:PipelineOptions type:PlanForOptions
-    type:PlanOptions type:PlanReport type:PlanRules type:RankOf type:RankRow type:RankTensor type:Shard
-    type:ShardOptions type:SizedTensor type:Stack type:StagesOfTensor type:Style type:StyleName type:TensorInfo
-    type:UnevenRule type:WorldOptions type:WorldSizes type:WorldTable`,
+    type:LayerPlace type:LayerRange type:LegalSizesOptions type:MeshAxis type:ModelConfig type:Obstacle
+    type:PipelineOptions type:PlanForOptions type:PlanOptions type:PlanReport type:PlanRules type:RankOf
+    type:RankRow type:RankTensor type:Shard type:ShardOptions type:SizedTensor type:Stack type:StagesOfTensor
+    type:Style type:StyleName type:TensorInfo type:UnevenRule type:WorldOptions type:WorldSizeVerdict
+    type:WorldSizes type:WorldTable`,
+  "./quant": `
+    QUANT_CONFIG_FILES cutOfDense cutParts decodePiece denseShape dequantized findQuantized grainOf
+    quantConfigOf runKernel
+    type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DequantizeOptions type:Fields
+    type:FindOptions type:KMajorCall type:KernelCall type:KernelRunner type:PackedRowsCall type:Part
+    type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
+    type:Restated type:ScaledBytesCall type:ScaledNibblesCall type:UnsupportedWeights type:WeightCut`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
     type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole

@@ -1,4 +1,8 @@
-import type { Dtype } from "../dtype/dtype.ts";
+import { DTYPES, type Dtype } from "../dtype/dtype.ts";
+import { quote } from "../errors.ts";
+import { cutOfDense, cutParts, denseShape } from "../quant/cut-parts.ts";
+import type { Quantization } from "../quant/find.ts";
+import type { PartData, QuantizedWeight } from "../quant/weight.ts";
 import { type Cut, WHOLE } from "../view/cut.ts";
 import type { UnevenRule } from "./axis.ts";
 import { ConfigReader, EXPERT_COUNTS, type ModelConfig } from "./config.ts";
@@ -34,6 +38,11 @@ export interface WorldOptions {
     readonly over?: readonly MeshAxis[];
   };
   readonly pipeline?: Partial<Omit<PipelineOptions, "stages">>;
+  /**
+   * The quantised weights, as `findQuantized` gives them: all stored tensors of one are cut as the dense weight would be.
+   * Without it, they are tensors like others, and packed integers are not cut.
+   */
+  readonly quantized?: Pick<Quantization, "weightOf" | "extras">;
 }
 
 /** What is known of a tensor before it is read. */
@@ -41,6 +50,12 @@ export interface TensorInfo {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
+}
+
+/** What a rank has of a tensor: a part of it, or other bytes, where the tensor states the shape of a quantised weight. */
+export interface Share {
+  readonly cut: Cut;
+  readonly restated?: PartData;
 }
 
 /** What the name of a tensor says, which is the same for all ranks. */
@@ -73,7 +88,27 @@ export class Division {
   }
 
   /** What the rank at a place has of a tensor; nothing, if not even an empty part. */
-  cutOf({ name, shape }: TensorInfo, at: Coordinates): Cut | undefined {
+  shareOf(info: TensorInfo, at: Coordinates): Share | undefined {
+    const { quantized } = this.#options;
+    const weight = quantized?.weightOf.get(info.name);
+    if (weight) return this.#shareOfPart(info.name, weight, at);
+    if (!quantized?.extras.has(info.name)) {
+      const cut = this.#cutOf(info.name, info.shape, at);
+      if (cut && cut.length > 0) checkUncoded(info, cut);
+      return cut && { cut };
+    }
+    const { stages } = this.#factsOf(info.name);
+    return stages && !stages.stages.includes(at.pp) ? undefined : { cut: WHOLE };
+  }
+
+  #shareOfPart(name: string, weight: QuantizedWeight, at: Coordinates): Share | undefined {
+    const cut = this.#cutOf(weight.name, denseShape(weight), at);
+    if (!cut) return undefined;
+    const part = cutParts(weight, cutOfDense(weight, cut)).parts.find((one) => one.part.name === name);
+    return part ? { cut: part.cut, ...(part.restated && { restated: part.restated }) } : { cut: WHOLE };
+  }
+
+  #cutOf(name: string, shape: readonly number[], at: Coordinates): Cut | undefined {
     const { stages, expert, style } = this.#factsOf(name);
     if (stages && !stages.stages.includes(at.pp)) return undefined;
     if (!expert) return this.#tensorCut(name, shape, style, at);
@@ -123,6 +158,13 @@ export class Division {
       ...(embeddings && { embeddings }),
     });
   }
+}
+
+/** Packed codes of quantised weights look like integers: cut like a plain matrix, they would be wrong without a sign of it. */
+function checkUncoded({ name, dtype, shape }: TensorInfo, cut: Cut): void {
+  if (DTYPES[dtype].kind === "float" && DTYPES[dtype].bits >= 8) return;
+  const text = `tensor ${quote(name)} (${dtype} [${shape}]) would be cut along axis ${cut[0]!.axis}, but looks like a part of a quantised weight: give the option "quantized"`;
+  throw problem(text, { tensor: name });
 }
 
 function pipelineOf(

@@ -22,6 +22,12 @@ export {
 export { type DeviceMapOptions, inferDeviceMap } from "./infer-device-map.ts";
 export { joinShards, type Shard } from "./join.ts";
 export { type LayerPlace, layerOf, type Stack } from "./layers.ts";
+export {
+  type LegalSizesOptions,
+  legalWorldSizes,
+  type Obstacle,
+  type WorldSizeVerdict,
+} from "./legal-world-sizes.ts";
 export { type Coordinates, DEFAULT_ORDER, Mesh, type MeshAxis, type WorldSizes } from "./mesh.ts";
 export type { SizedTensor } from "./module-tree.ts";
 export {

@@ -11,6 +11,8 @@ export interface SizedTensor {
 /** A module, or a tensor in it. The root, the whole model, has the name "". */
 export interface ModuleNode {
   readonly name: string;
+  /** The module that it lies in. */
+  readonly parent: ModuleNode | undefined;
   readonly children: Map<string, ModuleNode>;
   /** Bytes of all tensors in it. */
   bytes: number;
@@ -21,13 +23,10 @@ export interface ModuleNode {
 /** Parts of a name: modules lie in each other less than 20 deep. */
 const MAX_DEPTH = 64;
 
-/**
- * The modules of a model by the names of its tensors, in the order in which they work. `INVALID_SLICE` for a name
- * of too many parts.
- */
+/** The modules of a model by the names of its tensors, in their order. `INVALID_SLICE` for a name of too many parts. */
 export function moduleTree(tensors: Iterable<SizedTensor>): ModuleNode {
-  const root: ModuleNode = { name: "", children: new Map(), bytes: 0, isTensor: false };
-  for (const { name, byteLength } of inOrder(tensors)) {
+  const root = newNode("", undefined);
+  for (const { name, byteLength } of tensors) {
     const parts = name.split(".");
     if (parts.length > MAX_DEPTH)
       throw problem(`tensor ${quote(name)} is in more than ${MAX_DEPTH} modules`, { tensor: name });
@@ -36,12 +35,7 @@ export function moduleTree(tensors: Iterable<SizedTensor>): ModuleNode {
     for (const part of parts) {
       let child = node.children.get(part);
       if (!child) {
-        child = {
-          name: node.name === "" ? part : `${node.name}.${part}`,
-          children: new Map(),
-          bytes: 0,
-          isTensor: false,
-        };
+        child = newNode(node === root ? part : `${node.name}.${part}`, node);
         node.children.set(part, child);
       }
       child.bytes += byteLength;
@@ -52,9 +46,25 @@ export function moduleTree(tensors: Iterable<SizedTensor>): ModuleNode {
   return root;
 }
 
+function newNode(name: string, parent: ModuleNode | undefined): ModuleNode {
+  return { name, parent, children: new Map(), bytes: 0, isTensor: false };
+}
+
 /** Whether it is a module without modules. */
 export function isLeaf(node: ModuleNode): boolean {
   return !node.isTensor && [...node.children.values()].every(({ isTensor }) => isTensor);
+}
+
+/** What lies in a module, its own tensors before its modules. */
+export function partsOf({ children }: ModuleNode): ModuleNode[] {
+  const parts = [...children.values()];
+  return [...parts.filter(({ isTensor }) => isTensor), ...parts.filter(({ isTensor }) => !isTensor)];
+}
+
+/** Visits a node and what is in it, modules before their parts. Trees are not deep. */
+export function visit(node: ModuleNode, action: (node: ModuleNode) => void): void {
+  action(node);
+  for (const child of node.children.values()) visit(child, action);
 }
 
 const ORDER: readonly (readonly Purpose[])[] = [
@@ -64,8 +74,11 @@ const ORDER: readonly (readonly Purpose[])[] = [
   ["last", "ahead"],
 ];
 
-/** Files often have their tensors by name: the head before the embeddings, layer 10 before layer 2. */
-function inOrder(tensors: Iterable<SizedTensor>): SizedTensor[] {
+/**
+ * Tensors in the order in which their modules work, as far as names tell it. Files often have them by name: the head
+ * before the embeddings, layer 10 before layer 2.
+ */
+export function inModelOrder(tensors: Iterable<SizedTensor>): SizedTensor[] {
   const keyed = Array.from(tensors, (tensor) => {
     const purpose = purposeOf(tensor.name);
     const layer = purpose === "layer" ? layerOf(tensor.name) : undefined;

@@ -1,6 +1,9 @@
-import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { TensorHandle } from "../checkpoint/tensor.ts";
 import { DTYPES, type Dtype, elementCount } from "../dtype/dtype.ts";
+import type { PartData } from "../quant/weight.ts";
+import { fromBytes } from "../source/memory.ts";
 import { type Cut, cutShape } from "../view/cut.ts";
+import { contiguousStrides } from "../view/view.ts";
 import { cutTensor } from "./cut-tensor.ts";
 import { Division, type TensorInfo, type WorldOptions } from "./division.ts";
 import type { Coordinates } from "./mesh.ts";
@@ -12,6 +15,8 @@ export interface RankTensor {
   /** What the rank has of it. Its view reads only that. */
   readonly handle: TensorHandle;
   readonly cut: Cut;
+  /** Of a tensor that states the shape of a quantised weight: it states the shape of the rank's part, and comes from memory. */
+  readonly restated?: true;
 }
 
 /** What one rank has. */
@@ -47,8 +52,17 @@ export function rankShare(
   const division = new Division(options, handles);
   const at = division.mesh.coordinatesOf(options.rank);
   return handles.flatMap((handle) => {
-    const cut = division.cutOf(handle, at);
-    return cut ? [{ name: handle.name, handle: cutTensor(handle, cut), cut }] : [];
+    const share = division.shareOf(handle, at);
+    if (!share) return [];
+    const { cut, restated } = share;
+    return [
+      {
+        name: handle.name,
+        handle: restated ? tensorOf(handle.name, restated) : cutTensor(handle, cut),
+        cut,
+        ...(restated && { restated: true as const }),
+      },
+    ];
   });
 }
 
@@ -75,12 +89,17 @@ function tally(
 ): { tensors: number; bytes: number } {
   let [tensors, bytes] = [0, 0];
   for (const info of infos) {
-    const cut = division.cutOf(info, at);
-    if (!cut) continue;
+    const share = division.shareOf(info, at);
+    if (!share) continue;
     tensors++;
-    bytes += bytesOf(info.dtype, cutShape(info.shape, cut));
+    bytes += share.restated?.bytes.length ?? bytesOf(info.dtype, cutShape(info.shape, share.cut));
   }
   return { tensors, bytes };
+}
+
+function tensorOf(name: string, { dtype, shape, bytes }: PartData): TensorHandle {
+  const source = fromBytes(bytes, name);
+  return new TensorHandle(name, { source, dtype, shape, strides: contiguousStrides(shape), bitOffset: 0 });
 }
 
 function bytesOf(dtype: Dtype, shape: readonly number[]): number {

@@ -18,7 +18,7 @@ export interface WeightCut {
 /**
  * Cuts the stored tensors of a weight so that together they are a part of it, in the same scheme.
  *
- * @param cut of the dense weight
+ * @param cut of the weight, in the order of its stored axes; see `cutOfDense`
  * @throws `INVALID_SLICE` if the cut does not lie on the limits of words, groups and blocks: it says which tensor forbids
  *   it, and what the limits are multiples of
  */
@@ -32,6 +32,25 @@ export function cutParts(weight: QuantizedWeight, cut: Cut): WeightCut {
     return { part, cut: cutOfPart(weight, part, cut), ...(data && { restated: data }) };
   });
   return { shape, parts };
+}
+
+/** Shape of the dense form of a weight. */
+export function denseShape({
+  shape,
+  transposed,
+}: Pick<QuantizedWeight, "shape" | "transposed">): readonly number[] {
+  return transposed ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape;
+}
+
+/** The cut of a weight, in the order of its stored axes, for one of its dense form. */
+export function cutOfDense(
+  { shape, transposed }: Pick<QuantizedWeight, "shape" | "transposed">,
+  cut: Cut,
+): Cut {
+  const last = shape.length - 1;
+  return transposed
+    ? cut.map((one) => (one.axis < last - 1 ? one : { ...one, axis: 2 * last - 1 - one.axis }))
+    : cut;
 }
 
 /**

@@ -6,14 +6,22 @@ import { MAX_DECODED_BYTES } from "../limits.ts";
 import { readView } from "../plan/read.ts";
 import { checkRange } from "../source/range.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
-import { type Cut, cutView } from "../view/cut.ts";
-import { cutParts, grainOf } from "./cut-parts.ts";
+import { type AxisCut, type Cut, cutShape, cutView } from "../view/cut.ts";
+import { cutOfDense, cutParts, denseShape, grainOf } from "./cut-parts.ts";
 import type { KernelCall } from "./kernels/call.ts";
 import { runKernel } from "./kernels/run.ts";
 import type { PartData, QuantizedWeight } from "./weight.ts";
 
-/** Values that are decoded at once, unless the limits of words and blocks ask for more. */
-const PANEL_ELEMENTS = 1 << 21;
+/** How a weight is decoded. */
+export interface DecodeOptions {
+  /** Decodes a piece; plain JavaScript, here, unless given. */
+  readonly run?: KernelRunner | undefined;
+  /** Values that are decoded at once, unless the limits of words and blocks ask for more: 2 Mi (8 MiB) if not given. */
+  readonly panel?: number | undefined;
+}
+
+/** Rows and columns of a square that stays in the cache of the processor. */
+const TILE = 32;
 
 /** Does the work of a call, here or elsewhere. */
 export type KernelRunner = (call: KernelCall, out: Float32Array) => Float32Array | Promise<Float32Array>;
@@ -34,8 +42,9 @@ export class DequantizedSource implements ByteSource {
   readonly #part: (name: string) => TensorHandle;
   readonly #dtype: FloatDtype;
   readonly #run: KernelRunner;
-  /** Axis along which panels follow each other, indices of it in one, and its bytes. */
+  /** Axis of the dense form along which panels follow each other, its indices, those in a panel, and the bytes of one. */
   readonly #axis: number;
+  readonly #rows: number;
   readonly #panelRows: number;
   readonly #rowBytes: number;
 
@@ -44,22 +53,23 @@ export class DequantizedSource implements ByteSource {
     weight: QuantizedWeight,
     part: (name: string) => TensorHandle,
     dtype: FloatDtype,
-    run: KernelRunner = runHere,
+    { run = runHere, panel = 1 << 21 }: DecodeOptions = {},
   ) {
     this.#weight = weight;
     this.#part = part;
     this.#dtype = dtype;
     this.#run = run;
-    const { shape } = weight;
+    const shape = denseShape(weight);
     this.size = (elementCount(shape) * DTYPES[dtype].bits) / 8;
-    const axis = panelAxis(weight);
-    const rowElements = Math.max(1, elementCount(shape.slice(axis + 1)));
-    const grain = weight.indivisible === undefined ? grainOf(weight)[axis]! : shape[axis]!;
-    this.#axis = axis;
+    // Panels are rows of the dense form, which are columns of the stored one if that lies the other way round.
+    this.#axis = weight.indivisible === undefined ? Math.max(0, shape.length - 2) : 0;
+    this.#rows = shape[this.#axis] ?? 1;
+    const rowElements = Math.max(1, elementCount(shape.slice(this.#axis + 1)));
+    const grain = weight.indivisible === undefined ? (grainOf(weight)[this.#storedAxis] ?? 1) : this.#rows;
     this.#rowBytes = (rowElements * DTYPES[dtype].bits) / 8;
-    this.#panelRows = Math.max(grain, Math.floor(PANEL_ELEMENTS / rowElements / grain) * grain);
+    this.#panelRows = Math.max(1, grain, Math.floor(panel / rowElements / grain) * grain);
     if (this.#panelRows * rowElements * 4 > MAX_DECODED_BYTES) {
-      const text = `${quote(weight.name)} of shape [${shape}] is decoded in pieces of at least ${this.#panelRows} rows, which need too much memory`;
+      const text = `${quote(weight.name)} of shape [${shape}] is decoded in pieces of ${this.#panelRows} rows, which need too much memory`;
       throw new SafetensorsError("LIMIT_EXCEEDED", text, { tensor: weight.name, limit: "MAX_DECODED_BYTES" });
     }
   }
@@ -89,7 +99,7 @@ export class DequantizedSource implements ByteSource {
 
   /** The byte at which the panel begins that holds this one. Panels do not go over from one matrix into the next. */
   #startOfPanel(offset: number): number {
-    const matrixBytes = Math.max(1, this.#weight.shape[this.#axis]! * this.#rowBytes);
+    const matrixBytes = Math.max(1, this.#rows * this.#rowBytes);
     const matrix = Math.floor(offset / matrixBytes) * matrixBytes;
     const panelBytes = this.#panelRows * this.#rowBytes;
     return matrix + Math.floor((offset - matrix) / panelBytes) * panelBytes;
@@ -110,28 +120,35 @@ export class DequantizedSource implements ByteSource {
   }
 
   async #decode(start: number, options: ReadOptions | undefined): Promise<Uint8Array> {
-    const values = await decodePiece(this.#weight, this.#part, this.#cutAt(start), {
-      ...options,
-      run: this.#run,
-    });
+    const weight = this.#weight;
+    const cut = cutOfDense(weight, this.#cutAt(start));
+    const piece = await decodePiece(weight, this.#part, cut, { ...options, run: this.#run });
+    const values = weight.transposed ? swapped(piece, cutShape(weight.shape, cut)) : piece;
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     return this.#dtype === "F32" ? bytes : castFloats("F32", this.#dtype, bytes);
   }
 
-  /** Axes before the one of the panels are of one index each. */
+  get #storedAxis(): number {
+    return this.#weight.transposed ? this.#axis + 1 : this.#axis;
+  }
+
+  /** What a panel is of the dense form. Axes before the one of the panels are of one index each. */
   #cutAt(start: number): Cut {
-    const { shape } = this.#weight;
-    const size = shape[this.#axis]!;
+    const shape = denseShape(this.#weight);
     const row = start / this.#rowBytes;
-    const cut = [];
-    let before = Math.floor(row / size);
+    const at = row % this.#rows;
+    const cut: AxisCut[] = [];
+    if (shape.length > 0)
+      cut.push({
+        axis: this.#axis,
+        ranges: [{ start: at, stop: Math.min(this.#rows, at + this.#panelRows) }],
+      });
+    let before = Math.floor(row / this.#rows);
     for (let axis = this.#axis - 1; axis >= 0; axis--) {
       const index = before % shape[axis]!;
       cut.push({ axis, ranges: [{ start: index, stop: index + 1 }] });
       before = Math.floor(before / shape[axis]!);
     }
-    const at = row % size;
-    cut.push({ axis: this.#axis, ranges: [{ start: at, stop: Math.min(size, at + this.#panelRows) }] });
     return cut;
   }
 }
@@ -146,7 +163,7 @@ export async function decodePiece(
   weight: QuantizedWeight,
   part: (name: string) => TensorHandle,
   cut: Cut,
-  { run = runHere, ...options }: ReadOptions & { readonly run?: KernelRunner } = {},
+  { run = runHere, ...options }: ReadOptions & Pick<DecodeOptions, "run"> = {},
 ): Promise<Float32Array> {
   const { shape, parts } = cutParts(weight, cut);
   const data = new Map<string, PartData>();
@@ -165,11 +182,24 @@ function runHere(call: KernelCall, out: Float32Array): Float32Array {
   return out;
 }
 
-/** The panel of the weight that was read last: of many, which are read one after the other, only one is in memory. */
+/** The panel that was read last: of many weights, which are read one after the other, only one is in memory. */
 let latest = new WeakMap<DequantizedSource, Panel>();
 
-/** The last axis but one, or an earlier one whose indices are so small that a panel has several. */
-function panelAxis({ shape, indivisible }: QuantizedWeight): number {
-  if (indivisible !== undefined) return 0;
-  return Math.max(0, shape.length - 2);
+/** Matrices with their axes the other way round, in tiles, as one of the two sides is far apart. */
+function swapped(values: Float32Array, shape: readonly number[]): Float32Array {
+  const [rows, columns] = [shape.at(-2)!, shape.at(-1)!];
+  const result = new Float32Array(values.length);
+  const size = rows * columns;
+  for (let start = 0; start < values.length; start += size) {
+    for (let top = 0; top < rows; top += TILE) {
+      for (let left = 0; left < columns; left += TILE) {
+        const [bottom, right] = [Math.min(rows, top + TILE), Math.min(columns, left + TILE)];
+        for (let row = top; row < bottom; row++) {
+          for (let column = left; column < right; column++)
+            result[start + column * rows + row] = values[start + row * columns + column]!;
+        }
+      }
+    }
+  }
+  return result;
 }

@@ -2,16 +2,15 @@ import { Checkpoint, type TensorIndex } from "../checkpoint/checkpoint.ts";
 import type { FloatDtype } from "../dtype/cast.ts";
 import type { TensorView } from "../view/tiling.ts";
 import { contiguousStrides } from "../view/view.ts";
-import { DequantizedSource, type KernelRunner } from "./dense-source.ts";
+import { denseShape } from "./cut-parts.ts";
+import { type DecodeOptions, DequantizedSource } from "./dense-source.ts";
 import type { Quantization } from "./find.ts";
 import type { QuantizedWeight } from "./weight.ts";
 
 /** How quantised weights are made dense. */
-export interface DequantizeOptions {
+export interface DequantizeOptions extends DecodeOptions {
   /** Of the dense weights; unless given, each gets what its scheme says (mostly the dtype of its scales). */
   readonly dtype?: FloatDtype | undefined;
-  /** Decodes a piece; plain JavaScript, here, unless given. */
-  readonly run?: KernelRunner | undefined;
 }
 
 /**
@@ -22,7 +21,7 @@ export interface DequantizeOptions {
 export function dequantized(
   checkpoint: Checkpoint,
   quantization: Quantization,
-  { dtype, run }: DequantizeOptions = {},
+  { dtype, ...options }: DequantizeOptions = {},
 ): Checkpoint {
   const { weightOf, extras } = quantization;
   const views = new Map<string, () => TensorView>();
@@ -35,8 +34,8 @@ export function dequantized(
   }
   function denseView(weight: QuantizedWeight): TensorView {
     const to = dtype ?? weight.dense;
-    const source = new DequantizedSource(weight, (name) => checkpoint.get(name), to, run);
-    const { shape } = weight;
+    const source = new DequantizedSource(weight, (name) => checkpoint.get(name), to, options);
+    const shape = denseShape(weight);
     return { source, dtype: to, shape, strides: contiguousStrides(shape), bitOffset: 0 };
   }
   const tensors: TensorIndex = {

@@ -5,8 +5,8 @@ export {
   type QuantConfig,
   quantConfigOf,
 } from "./config.ts";
-export { cutParts, grainOf, type PartCut, type WeightCut } from "./cut-parts.ts";
-export { decodePiece, type KernelRunner } from "./dense-source.ts";
+export { cutOfDense, cutParts, denseShape, grainOf, type PartCut, type WeightCut } from "./cut-parts.ts";
+export { type DecodeOptions, decodePiece, type KernelRunner } from "./dense-source.ts";
 export { type DequantizeOptions, dequantized } from "./dequantize.ts";
 export { type FindOptions, findQuantized, type Quantization } from "./find.ts";
 export type {

@@ -47,8 +47,10 @@ export interface QuantizedWeight {
   readonly name: string;
   /** Name of the scheme, as `SCHEMES` has it. */
   readonly scheme: string;
-  /** Shape of the dense weight as PyTorch has it: `[out, in]`, with experts `[experts, out, in]`. */
+  /** Shape of the weight as it is stored: `[out, in]`, with experts `[experts, out, in]`. */
   readonly shape: readonly number[];
+  /** Whether its dense form has the last two axes the other way round: the experts of gpt-oss, which are `[experts, in, out]`. */
+  readonly transposed?: boolean;
   /** Bits of an element, without scales. */
   readonly bits: number;
   /** Elements that share a scale, along the last axis, or for blocks along the last two. */
