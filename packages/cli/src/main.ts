@@ -49,6 +49,7 @@ const COMMANDS: ReadonlyMap<string, ReadonlyMap<string, () => Promise<(program: 
         ["rename", async () => (await import("./commands/rename.ts")).addRename],
         ["edit", async () => (await import("./commands/edit.ts")).addEdit],
         ["cast", async () => (await import("./commands/cast.ts")).addCast],
+        ["dequantize", async () => (await import("./commands/dequantize.ts")).addDequantize],
         ["transform", async () => (await import("./commands/transform.ts")).addTransform],
         ["consolidate", async () => (await import("./commands/consolidate.ts")).addConsolidate],
       ]),

@@ -10,6 +10,8 @@ const REMOTE_AHEAD = 3;
 /** A checkpoint that a command reads in order to write another. */
 export interface WeightsInput extends OpenedFiles, AsyncDisposable {
   readonly input: string;
+  /** Where its files lie, and what lies beside them. */
+  readonly store: FileStore;
   /** Paths of its files, and of its index; none for an address. */
   readonly paths: readonly string[];
 }
@@ -22,7 +24,7 @@ export async function openWeightsInput(input: string, signal: AbortSignal): Prom
   const { files, index, whole } = opened;
   const names = [...files.map(({ file }) => file), ...(index ? [index.file] : [])];
   const paths = isAddress(input) ? [] : await pathsIn(input, names);
-  return { ...opened, input, paths, [Symbol.asyncDispose]: () => whole.close() };
+  return { ...opened, input, store, paths, [Symbol.asyncDispose]: () => whole.close() };
 }
 
 function readAhead(store: FileStore): FileStore {

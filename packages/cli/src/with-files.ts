@@ -1,4 +1,4 @@
-import { readdir, realpath, stat } from "node:fs/promises";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { SafetensorsError } from "safetensors.js";
 import { fileSink, hashFile, openFile } from "safetensors.js/node";
@@ -24,13 +24,61 @@ export interface FileBeside {
   readonly to: string;
 }
 
+/** A file of text to write into the output folder, in the place of one that lies beside the input. */
+export interface TextBeside {
+  readonly to: string;
+  readonly text: string;
+}
+
 /**
- * The files beside the first input that make a folder of weights a model. What is in the output already is left out.
+ * The texts that a folder of weights needs besides what is copied.
+ *
+ * @param texts by file name; nothing for a file that the output must not have
+ * @throws `IO` if a file of another content is in the place of one
+ */
+export async function textsBeside(
+  texts: ReadonlyMap<string, string | undefined>,
+  output: string,
+): Promise<TextBeside[]> {
+  const files: TextBeside[] = [];
+  for (const [name, text] of texts) {
+    const to = join(output, name);
+    const there = await readFile(to, "utf8").catch(() => undefined);
+    if (there === text) continue;
+    if (there !== undefined) {
+      const what =
+        text === undefined ? "would not be true of the new weights" : "differs from the one to be written";
+      throw new SafetensorsError("IO", `${nameText(to)} is there and ${what}; remove it`, { file: to });
+    }
+    files.push({ to, text: text! });
+  }
+  return files;
+}
+
+/** Writes a text, which appears whole or not at all. */
+export async function writeText({ to, text }: TextBeside): Promise<void> {
+  const sink = await fileSink(to);
+  try {
+    await sink.write(new TextEncoder().encode(text));
+    await sink.commit();
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+}
+
+/**
+ * The files beside the first input that make a folder of weights a model, but for some. What is in the output already is
+ * left out.
  *
  * @throws `UNSUPPORTED` for an input at an address or an output that is a file; `IO` if a file of another content is in the
  *   place of one
  */
-export async function filesBeside(inputs: readonly string[], output: string): Promise<FileBeside[]> {
+export async function filesBeside(
+  inputs: readonly string[],
+  output: string,
+  except: ReadonlySet<string> = new Set(),
+): Promise<FileBeside[]> {
   const [input] = inputs;
   if (input === undefined) {
     throw new SafetensorsError("UNSUPPORTED", "--with-files copies from a folder, not from an address");
@@ -43,7 +91,14 @@ export async function filesBeside(inputs: readonly string[], output: string): Pr
   const weights = new Set(inputs.map((path) => basename(path)));
   const files: FileBeside[] = [];
   for (const name of (await namesIn(folder)).sort()) {
-    if (name.startsWith(".") || weights.has(name) || !BESIDE.test(name) || OF_WEIGHTS.test(name)) continue;
+    if (
+      name.startsWith(".") ||
+      weights.has(name) ||
+      except.has(name) ||
+      !BESIDE.test(name) ||
+      OF_WEIGHTS.test(name)
+    )
+      continue;
     const [from, to] = [join(folder, name), join(output, name)];
     if (!(await stat(from).catch(() => undefined))?.isFile()) continue;
     const there = await stat(to).catch(() => undefined);

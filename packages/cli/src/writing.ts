@@ -12,7 +12,15 @@ import { table } from "./output/table.ts";
 import { outColors, printLines } from "./output/terminal.ts";
 import { nameText, toJson } from "./output/text.ts";
 import { checkOutput, isOneFile } from "./output-path.ts";
-import { copyBeside, type FileBeside, filesBeside, WITH_FILES } from "./with-files.ts";
+import {
+  copyBeside,
+  type FileBeside,
+  filesBeside,
+  type TextBeside,
+  textsBeside,
+  WITH_FILES,
+  writeText,
+} from "./with-files.ts";
 
 /** Files and ties that are listed; the rest is counted. */
 const LISTED = 10;
@@ -75,6 +83,11 @@ export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "s
   readonly tensors: Parameters<typeof saveCheckpoint>[1];
   /** Paths that the tensors come from. */
   readonly inputs: readonly string[];
+  /**
+   * Files of text to write into an output that is a folder, by name, whether or not others are copied: a configuration that
+   * has changed. Nothing for one that is not to be copied either.
+   */
+  readonly texts?: ReadonlyMap<string, string | undefined>;
   /** Further facts for the report, and for its JSON. */
   readonly facts?: readonly Fact[];
   readonly json?: Readonly<Record<string, unknown>>;
@@ -99,13 +112,14 @@ export async function runWriting(
     const start = performance.now();
     try {
       await checkOutput(output);
-      const { tensors, inputs, facts, json, close, ...layout } = await prepare(signal);
+      const { tensors, inputs, texts = new Map(), facts, json, close, ...layout } = await prepare(signal);
       try {
         if (isOneFile(output) && (layout.maxShardSize ?? layout.split) !== undefined) {
           const text = `${nameText(output)} is one file, which cannot be split; name a folder as the output`;
           throw new SafetensorsError("UNSUPPORTED", text, { file: output });
         }
-        const beside = options.withFiles ? await filesBeside(inputs, output) : [];
+        const beside = options.withFiles ? await filesBeside(inputs, output, new Set(texts.keys())) : [];
+        const written = isOneFile(output) ? [] : await textsBeside(texts, output);
         const saved = await saveCheckpoint(output, tensors, {
           ...layout,
           verify: options.verify,
@@ -116,16 +130,22 @@ export async function runWriting(
           onProgress: progress.update,
         });
         progress.stop();
-        if (!options.dryRun) for (const file of beside) await copyBeside(file);
+        if (!options.dryRun) {
+          for (const file of beside) await copyBeside(file);
+          for (const file of written) await writeText(file);
+        }
         const seconds = (performance.now() - start) / 1000;
         if (options.json) {
           await printLines([
-            toJson({ ...savedJson(saved, beside), ...json, dryRun: options.dryRun ?? false, seconds }, 2),
+            toJson(
+              { ...savedJson(saved, beside, written), ...json, dryRun: options.dryRun ?? false, seconds },
+              2,
+            ),
           ]);
         } else if (!options.quiet) {
           const said = options.dryRun ? `would have ${verb}` : verb;
           await printLines(
-            reportLines(said, saved, beside, facts ?? [], options.dryRun ? undefined : seconds),
+            reportLines(said, saved, { beside, written }, facts ?? [], options.dryRun ? undefined : seconds),
           );
         }
         return EXIT.ok;
@@ -166,6 +186,7 @@ function adviceOn(error: unknown): string | undefined {
 export function savedJson(
   { files, index, aliases, removed, reused }: SavedCheckpoint,
   beside: readonly FileBeside[] = [],
+  written: readonly TextBeside[] = [],
 ): Readonly<Record<string, unknown>> {
   return {
     files: files.map(({ path, byteLength, tensors, dataLength }) => {
@@ -176,13 +197,14 @@ export function savedJson(
     removed,
     reused,
     copied: beside.map(({ to }) => to),
+    ...(written.length > 0 && { written: written.map(({ to }) => to) }),
   };
 }
 
 function* reportLines(
   verb: string,
   saved: SavedCheckpoint,
-  beside: readonly FileBeside[],
+  { beside, written }: { readonly beside: readonly FileBeside[]; readonly written: readonly TextBeside[] },
   facts: readonly Fact[],
   seconds: number | undefined,
 ): Iterable<string> {
@@ -197,6 +219,7 @@ function* reportLines(
       return `${nameText(path)}  ${outColors.dim(formatBytes(byteLength))}`;
     }),
     ...(index === undefined ? [] : [["", nameText(index)] as const]),
+    ...written.map(({ to }) => ["", nameText(to)] as const),
     ...listed(
       "tied",
       [...aliases],

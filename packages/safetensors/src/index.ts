@@ -17,6 +17,7 @@ export { type NameChoice, selectTensors } from "./checkpoint/select.ts";
 export { parseShardIndex, type ShardIndex } from "./checkpoint/shard-index.ts";
 export { joinShards } from "./checkpoint/sharded.ts";
 export { TensorHandle } from "./checkpoint/tensor.ts";
+export { parseJsonFiles, readTextFiles } from "./checkpoint/text-files.ts";
 export {
   DTYPE_ORDER,
   DTYPES,

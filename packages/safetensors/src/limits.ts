@@ -61,3 +61,6 @@ export const MAX_STATED_BYTES: number = MiB;
 
 /** Bytes of the stored parts, and of the values, of a piece of a quantised weight that can only be decoded as one. */
 export const MAX_DECODED_BYTES: number = 4096 * MiB;
+
+/** Bytes of a configuration beside the weights: the largest published ones, with a rule for each layer, have a few million. */
+export const MAX_CONFIG_BYTES: number = 16 * MiB;

@@ -9,8 +9,8 @@ const API: Readonly<Record<string, string>> = {
   ".": `
     Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle blobStore cached contiguousStrides
     elementCount fromBlob fromBytes isContiguous isDtype joinShards locateFiles observed open openSafetensors
-    openStore openStoreFiles openUrl parseIndex parseShardIndex piecesOf range readHeader reshape retrying
-    selectTensors transpose urlPlace wholeFile
+    openStore openStoreFiles openUrl parseIndex parseJsonFiles parseShardIndex piecesOf range readHeader
+    readTextFiles reshape retrying selectTensors transpose urlPlace wholeFile
     type:ByteSource type:CacheOptions type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo
     type:DtypeKind type:ErrorCode type:ErrorDetails type:FileChoice type:FileStore type:FormatReader
     type:IndexItem type:LoadOptions type:LoadedTensor type:LocateOptions type:LocatedFiles type:NameChoice
@@ -63,8 +63,8 @@ const API: Readonly<Record<string, string>> = {
     type:Style type:StyleName type:TensorInfo type:UnevenRule type:WorldOptions type:WorldSizeVerdict
     type:WorldSizes type:WorldTable`,
   "./quant": `
-    QUANT_CONFIG_FILES cutOfDense cutParts decodePiece denseShape dequantized findQuantized grainOf
-    quantConfigOf runKernel
+    QUANT_CONFIG_FILES QUANT_ONLY_FILES cutOfDense cutParts decodePiece denseConfig denseShape dequantized
+    findQuantized grainOf quantConfigOf quantizedConfig runKernel
     type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DequantizeOptions type:Fields
     type:FindOptions type:KMajorCall type:KernelCall type:KernelRunner type:PackedRowsCall type:Part
     type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
