@@ -22,12 +22,17 @@ export function comparisonJson({ tensors, ...others }: Comparison): object {
 }
 
 /** JSON has no infinity, and readers of it round large integers: these come as text. */
-function valuesJson({ maxAbsolute, maxRelative, ...counts }: ValueDifferences): object {
+function valuesJson({ maxAbsolute, maxRelative, relativeError, ...counts }: ValueDifferences): object {
   const safe = (value: number | bigint): number | string =>
     Number.isFinite(Number(value)) && Math.abs(Number(value)) <= Number.MAX_SAFE_INTEGER
       ? Number(value)
       : String(value);
-  return { ...counts, maxAbsolute: safe(maxAbsolute), maxRelative: safe(maxRelative) };
+  return {
+    ...counts,
+    maxAbsolute: safe(maxAbsolute),
+    maxRelative: safe(maxRelative),
+    ...(relativeError !== undefined && { relativeError: safe(relativeError) }),
+  };
 }
 
 /** A comparison for people: a line for each difference, then the sum. */
@@ -88,7 +93,7 @@ function tensorRow({ name, a, b, status, values }: TensorComparison): string[] {
 }
 
 function valuesText(values: ValueDifferences, shape: readonly number[]): string {
-  const { elements, different, beyond, nan, maxAbsolute, maxRelative, worst } = values;
+  const { elements, different, beyond, nan, maxAbsolute, maxRelative, relativeError, worst } = values;
   if (different === 0) return "equal values, other bits";
   const parts = [
     `${formatCount(different)} of ${formatCount(elements)} differ (${formatShare(different, elements)})`,
@@ -100,6 +105,7 @@ function valuesText(values: ValueDifferences, shape: readonly number[]): string 
     const place = shape.length > 0 ? ` at [${indexOf(worst, shape).join(", ")}]` : "";
     parts.push(`by up to ${number(maxAbsolute)}${place}, relative ${number(maxRelative)}`);
   }
+  if (relativeError !== undefined) parts.push(`relative error ${formatValue(relativeError)}`);
   if (nan > 0) parts.push(`${formatCount(nan)} NaN`);
   return parts.join("; ");
 }

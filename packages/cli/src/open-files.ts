@@ -1,4 +1,5 @@
 import {
+  type FileStore,
   type NameChoice,
   type OpenedFiles,
   openStoreFiles,
@@ -21,6 +22,11 @@ export interface InputOptions {
   readonly traffic: Traffic;
 }
 
+/** An opened input, and where its files lie. */
+export interface OpenedInput extends OpenedFiles, AsyncDisposable {
+  readonly store: FileStore;
+}
+
 /** What safetensors cannot hold is shown in its parts. */
 const AS_THEY_ARE = { quantized: "raw", sparse: "parts", complex128: "split" } as const;
 
@@ -28,7 +34,7 @@ const AS_THEY_ARE = { quantized: "raw", sparse: "parts", complex128: "split" } a
 export async function openFiles(
   input: string,
   { mode, key, names, traffic }: InputOptions,
-): Promise<OpenedFiles & AsyncDisposable> {
+): Promise<OpenedInput> {
   const { store, file } = await placeOf(input, traffic);
   const opened = await openStoreFiles(store, {
     file,
@@ -42,5 +48,5 @@ export async function openFiles(
       { ...numpyReader, open: (source, options) => openNumpy(source, { ...options, names }) },
     ],
   });
-  return { ...opened, [Symbol.asyncDispose]: () => opened.whole.close() };
+  return { ...opened, store, [Symbol.asyncDispose]: () => opened.whole.close() };
 }

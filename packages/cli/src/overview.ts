@@ -1,4 +1,5 @@
 import { type ByteSource, type Dtype, type OpenedFiles, piecesOf, type TensorHandle } from "safetensors.js";
+import type { Quantization, QuantizedWeight } from "safetensors.js/quant";
 
 /** A tensor and where it is. */
 export interface ListedTensor {
@@ -28,11 +29,13 @@ export interface Overview {
   readonly dtypes: ReadonlyMap<Dtype, Readonly<Totals>>;
 }
 
-/** Lists and sums up the tensors whose names `matches` accepts. */
+/** Lists and sums up the tensors whose names `matches` accepts. A quantised weight has the parameters of the dense one. */
 export async function overviewOf(
   { files }: OpenedFiles,
   matches: (name: string) => boolean,
+  quantization?: Quantization,
 ): Promise<Overview> {
+  const counted = new Set<QuantizedWeight>();
   const tensors: ListedTensor[] = [];
   const totals: Totals = { tensors: 0, parameters: 0, bytes: 0 };
   const dtypes = new Map<Dtype, Totals>();
@@ -45,9 +48,10 @@ export async function overviewOf(
       tensors.push(listed);
       const ofDtype = dtypes.get(tensor.dtype) ?? { tensors: 0, parameters: 0, bytes: 0 };
       dtypes.set(tensor.dtype, ofDtype);
+      ofDtype.parameters += listed.parameters;
+      totals.parameters += parametersIn(listed, quantization, counted);
       for (const sum of [totals, ofDtype]) {
         sum.tensors++;
-        sum.parameters += listed.parameters;
         sum.bytes += listed.byteLength;
       }
     }
@@ -55,6 +59,20 @@ export async function overviewOf(
   const byBytes = [...dtypes].sort(([, a], [, b]) => b.bytes - a.bytes);
   const sizes = files.map(({ file, source }) => ({ file, bytes: source.size }));
   return { files: sizes, tensors, totals, dtypes: new Map(byBytes) };
+}
+
+/** Parameters of a tensor; the first part of a quantised weight counts for all of it, and its other parts for nothing. */
+function parametersIn(
+  { name, parameters }: ListedTensor,
+  quantization: Quantization | undefined,
+  counted: Set<QuantizedWeight>,
+): number {
+  if (quantization?.extras.has(name)) return 0;
+  const weight = quantization?.weightOf.get(name);
+  if (!weight) return parameters;
+  if (counted.has(weight)) return 0;
+  counted.add(weight);
+  return weight.shape.reduce((product, size) => product * size, 1);
 }
 
 function describe(tensor: TensorHandle, file: string, dataStart: number | undefined): ListedTensor {

@@ -11,6 +11,7 @@
  * - Checkpoints of several files: `INVALID_INDEX`, `UNSAFE_FILE_NAME`, `INDEX_MISMATCH`, `AMBIGUOUS`.
  * - Asking: `TENSOR_NOT_FOUND`, `INVALID_SLICE`.
  * - PyTorch: `INVALID_ARCHIVE`, `INVALID_PICKLE`, `FORBIDDEN_GLOBAL`, `INVALID_TENSOR`.
+ * - Quantised weights: `INVALID_QUANTIZATION` (parts or configuration that do not fit together).
  * - Transforms: `INVALID_RECIPE`. Manifests: `INVALID_MANIFEST`, `DIGEST_MISMATCH`.
  * - Writing: `INVALID_NAME`, `SIZE_MISMATCH`, `WRONG_ORDER`, `IO`.
  * - `LIMIT_EXCEEDED` (with `limit`: which one, see limits.ts).
@@ -50,6 +51,7 @@ export type ErrorCode =
   | "INVALID_PICKLE"
   | "FORBIDDEN_GLOBAL"
   | "INVALID_TENSOR"
+  | "INVALID_QUANTIZATION"
   | "INVALID_RECIPE"
   | "INVALID_MANIFEST"
   | "DIGEST_MISMATCH"

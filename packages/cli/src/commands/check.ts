@@ -8,6 +8,8 @@ import { EXIT, errorJson, exitCodeOf, fail, problemText } from "../output/failur
 import { formatBytes, plural } from "../output/numbers.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
+import { quantizationOf, quantProblems } from "../quantization.ts";
+import { schemesOf } from "../scheme-table.ts";
 
 interface CheckOptions {
   readonly mode: "strict" | "compat";
@@ -27,7 +29,8 @@ Modes:
 
 What is checked: of safetensors, the header, the place of every tensor, and the size of the
 file; of an index, that its files are there and have the tensors it says; of PyTorch files,
-that the tensors can be read without running any code; of NumPy files, every header. The
+that the tensors can be read without running any code; of NumPy files, every header; of
+quantized weights, that scales, zeros and the configuration beside them fit together. The
 data itself is only read to compare it with a manifest, or with digests in the metadata, as
 \`safetensors hash\` writes them with --write and --metadata.
 
@@ -79,6 +82,8 @@ interface Result {
   readonly files?: readonly string[];
   readonly tensors?: number;
   readonly bytes?: number;
+  /** The ways in which weights are quantised, and how many are. */
+  readonly quantized?: readonly string[];
   /** Whether the data was compared with digests, and is right. */
   readonly digestsMatch?: true;
   readonly problems: readonly unknown[];
@@ -132,7 +137,13 @@ async function checkOne(
     if (whole.problems.length > 0) return { ...found, status: "invalid" };
     let bytes = 0;
     for (const tensor of whole) bytes += tensor.byteLength;
-    return { ...found, status: "valid", bytes };
+    if (mode === "compat") return { ...found, status: "valid", bytes };
+    const { quantization } = await quantizationOf(whole, opened.store);
+    const problems = quantProblems(quantization);
+    const quantized = schemesOf(quantization).map(
+      ({ text, weights }) => `${plural(weights, "weight")} in ${text}`,
+    );
+    return { ...found, problems, status: problems.length > 0 ? "invalid" : "valid", bytes, quantized };
   } catch (error) {
     const isAmbiguous = error instanceof SafetensorsError && error.code === "AMBIGUOUS";
     if (isAmbiguous && key === undefined) return checkOne(path, mode, traffic, "");
@@ -176,6 +187,7 @@ function* describe({
   files,
   tensors,
   bytes,
+  quantized = [],
   digestsMatch,
   problems,
 }: Result): Iterable<string> {
@@ -183,6 +195,7 @@ function* describe({
   if (files && files.length > 1) facts.push(plural(files.length, "file"));
   if (tensors !== undefined) facts.push(plural(tensors, "tensor"));
   if (bytes !== undefined) facts.push(formatBytes(bytes));
+  for (const text of quantized) facts.push(text);
   if (digestsMatch) facts.push("digests match");
   const found = status === "valid" ? outColors.dim(`  ${facts.join(", ")}`) : "";
   yield `${outColors.bold(nameText(path))}: ${STATUS[status]}${found}`;

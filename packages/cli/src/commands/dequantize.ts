@@ -3,8 +3,7 @@ import { type FileStore, SafetensorsError } from "safetensors.js";
 import { denseConfig, dequantized, QUANT_ONLY_FILES } from "safetensors.js/quant";
 import { formatBytes, plural } from "../output/numbers.ts";
 import { type Fact, listed } from "../output/summary.ts";
-import { nameText } from "../output/text.ts";
-import { quantizationOf } from "../quantization.ts";
+import { checkUnderstood, quantizationOf } from "../quantization.ts";
 import { schemesOf } from "../scheme-table.ts";
 import { openWeightsInput } from "../weights-input.ts";
 import {
@@ -87,21 +86,8 @@ async function dense(
   signal: AbortSignal,
 ) {
   const { quantization, texts } = await quantizationOf(whole, store, signal);
-  const { weights, unsupported, problems } = quantization;
-  const [refused] = unsupported;
-  if (refused) {
-    const { scheme, names, why } = refused;
-    const text = `${nameText(names[0]!)} and ${plural(names.length - 1, "more tensor")} are ${scheme}: ${why}`;
-    throw new SafetensorsError("UNSUPPORTED", text, { tensor: names[0]! });
-  }
-  // What was taken for a quantised weight and does not fit together would be lost without a word.
-  const [problem] = problems;
-  if (problem) {
-    const more = problems.length > 1 ? ` (and ${plural(problems.length - 1, "more problem")})` : "";
-    throw new SafetensorsError("INVALID_TENSOR", `${nameText(problem.name)}: ${problem.text}${more}`, {
-      tensor: problem.name,
-    });
-  }
+  checkUnderstood(quantization);
+  const { weights } = quantization;
   if (weights.size === 0) {
     const text = "there are no quantized weights in it, or nothing says that they are";
     throw new SafetensorsError("UNSUPPORTED", text);

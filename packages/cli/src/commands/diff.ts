@@ -1,14 +1,16 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { SafetensorsError, type Traffic } from "safetensors.js";
+import { type Checkpoint, SafetensorsError, type Traffic } from "safetensors.js";
 import { type Comparison, compareCheckpoints } from "safetensors.js/compare";
+import { dequantized } from "safetensors.js/quant";
 import { comparisonJson, comparisonLines } from "../comparison.ts";
 import { collectGlobs, globFilter } from "../glob.ts";
 import { INPUTS, ofInput, reportTraffic } from "../inputs.ts";
-import { openFiles } from "../open-files.ts";
+import { type OpenedInput, openFiles } from "../open-files.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { startProgress } from "../output/progress.ts";
 import { printLines } from "../output/terminal.ts";
 import { toJson } from "../output/text.ts";
+import { checkUnderstood, quantizationOf } from "../quantization.ts";
 
 interface DiffOptions {
   readonly structureOnly?: true;
@@ -16,6 +18,7 @@ interface DiffOptions {
   readonly rtol?: number;
   readonly equalNan?: true;
   readonly cast?: true;
+  readonly dequantize?: true;
   readonly names?: readonly string[];
   readonly metadata: boolean;
   readonly key?: string;
@@ -28,6 +31,8 @@ const HELP = `
 Tensors are compared by name, whatever the formats and however they are split into files. Without
 a tolerance they are the same only if their bytes are. With --atol or --rtol, values a and b are
 close if |a - b| <= atol + rtol * |b|, as in numpy.allclose. The relative difference is of |b|.
+With --dequantize, quantized weights count as the dense ones that they stand for, floats of
+different dtypes are compared, and the relative error is the norm of a - b by that of b.
 Values are streamed: memory stays the same however large the files are.
 
 Examples:
@@ -35,6 +40,7 @@ Examples:
   safetensors diff pytorch_model.bin model.safetensors --no-metadata
   safetensors diff base/ finetuned/ --names '*.mlp.*' --rtol 1e-3
   safetensors diff model-f32/ model-bf16/ --cast --rtol 0.01
+  safetensors diff model-fp8/ model/ --dequantize --rtol 0.07
   safetensors diff hf://org/model ./model --structure-only
 
 JSON:
@@ -59,6 +65,7 @@ export function addDiff(program: Command): void {
     .option("--rtol <number>", "relative tolerance", parseTolerance)
     .option("--equal-nan", "a NaN is equal to any other NaN")
     .option("--cast", "compare the values of tensors with different dtypes too")
+    .option("--dequantize", "compare the dense values of quantized weights; tells the relative error of each")
     .option(
       "--names <glob>",
       "only tensors whose name matches: * is any text, ? is one character; may be repeated",
@@ -96,7 +103,7 @@ async function diff(a: string, b: string, options: DiffOptions): Promise<number>
 async function compare(
   a: string,
   b: string,
-  { key, quiet, metadata, ...options }: DiffOptions,
+  { key, quiet, metadata, dequantize, ...options }: DiffOptions,
   traffic: Traffic,
 ): Promise<Comparison> {
   const names = globFilter(options.names);
@@ -108,10 +115,12 @@ async function compare(
       `no tensor of either has a name like ${options.names.join(" or ")}`,
     );
   }
+  const [x, y] = dequantize ? [await denseOf(left), await denseOf(right)] : [left.whole, right.whole];
   const progress = startProgress(!quiet);
   try {
-    return await compareCheckpoints(left.whole, right.whole, {
+    return await compareCheckpoints(x, y, {
       ...options,
+      ...(dequantize && { cast: true as const, norms: true }),
       names,
       ignoreMetadata: !metadata,
       // Node's own comparison runs ten times as fast as the portable one.
@@ -121,4 +130,11 @@ async function compare(
   } finally {
     progress.stop();
   }
+}
+
+/** A checkpoint as it would be without quantisation. */
+async function denseOf({ whole, store }: OpenedInput): Promise<Checkpoint> {
+  const { quantization } = await quantizationOf(whole, store);
+  checkUnderstood(quantization);
+  return dequantized(whole, quantization, { dtype: "F32" });
 }

@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
-import type { OpenedFiles, Traffic } from "safetensors.js";
+import { type OpenedFiles, SafetensorsError, type Traffic } from "safetensors.js";
+import type { Quantization } from "safetensors.js/quant";
 import { collectGlobs, globFilter } from "../glob.ts";
 import { forEachInput, INPUTS, type InputsOptions } from "../inputs.ts";
-import { openFiles } from "../open-files.ts";
+import { type OpenedInput, openFiles } from "../open-files.ts";
 import { EXIT, errorJson, problemText } from "../output/failure.ts";
 import { formatBytes, formatCount, formatParameters, formatShare, plural } from "../output/numbers.ts";
 import { type Fact, listed, pickleFacts } from "../output/summary.ts";
@@ -12,6 +13,8 @@ import { nameText, toJson } from "../output/text.ts";
 import { treeRows } from "../output/tree.ts";
 import { type Overview, overviewOf } from "../overview.ts";
 import { reportsOf, summarise } from "../pickle-report.ts";
+import { quantizationOf, quantProblems } from "../quantization.ts";
+import { schemesOf } from "../scheme-table.ts";
 
 /** More tensors than this are shown as a tree unless a table is asked for. */
 const TABLE_ROWS = 20;
@@ -39,10 +42,12 @@ Examples:
 JSON:
   { format, files: [{ file, bytes }], index?, metadata, tensorCount, parameters, bytes,
     dtypes: { DTYPE: { tensors, parameters, bytes } }, problems: [{ code, message, … }],
+    quantization?: { config?, schemes: [{ text, weights, parameters, bytes }], unsupported },
     pickle?: { forms, opcodes, globals: [{ name, role, called }], container, leftOut,
                tensorsOutside, remade },
     tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
-  "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
+  "parameters" of quantized weights are those of the dense ones, counted once; "quantization" is
+  there where there are such. "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
   begin and the end in the data section of the file; "pickle" is there for PyTorch files.
 
 Exit codes:
@@ -86,13 +91,37 @@ function parseLimit(text: string): number {
 
 async function inspect(input: string, options: InspectOptions, traffic: Traffic): Promise<number> {
   await using opened = await openFiles(input, { mode: "lenient", key: options.key, traffic });
-  const overview = await overviewOf(opened, globFilter(options.names));
-  await printLines(options.json ? jsonLines(opened, overview) : textLines(opened, overview, options));
-  return opened.whole.problems.length > 0 ? EXIT.invalid : EXIT.ok;
+  const quantization = await quantizationIn(opened);
+  const overview = await overviewOf(opened, globFilter(options.names), quantization.found);
+  const shown = { ...opened, quantization };
+  await printLines(options.json ? jsonLines(shown, overview) : textLines(shown, overview, options));
+  return problemsOf(shown).length > 0 ? EXIT.invalid : EXIT.ok;
 }
 
+/** An input, and what is known of quantisation in it, or why nothing is. */
+interface Shown extends OpenedFiles {
+  readonly quantization: { readonly found?: Quantization; readonly problems: readonly SafetensorsError[] };
+}
+
+async function quantizationIn({ whole, store }: OpenedInput): Promise<Shown["quantization"]> {
+  try {
+    const { quantization } = await quantizationOf(whole, store);
+    return { found: quantization, problems: quantProblems(quantization) };
+  } catch (error) {
+    // The configuration is no part of what is shown: that it is broken is told with the rest.
+    if (error instanceof SafetensorsError) return { problems: [error] };
+    throw error;
+  }
+}
+
+const problemsOf = ({ whole, quantization }: Shown): readonly SafetensorsError[] => [
+  ...whole.problems,
+  ...quantization.problems,
+];
+
 /** One JSON object, of which each tensor has a line: it may be larger than any string can be. */
-function* jsonLines({ files, index, whole }: OpenedFiles, overview: Overview): Iterable<string> {
+function* jsonLines(shown: Shown, overview: Overview): Iterable<string> {
+  const { files, index, whole, quantization } = shown;
   const several = overview.files.length > 1;
   const { tensors: tensorCount, parameters, bytes } = overview.totals;
   const pickle = summarise(reportsOf(files));
@@ -106,7 +135,9 @@ function* jsonLines({ files, index, whole }: OpenedFiles, overview: Overview): I
     bytes,
     dtypes: Object.fromEntries(overview.dtypes),
     ...(pickle && { pickle }),
-    problems: whole.problems.map(errorJson),
+    ...(quantization.found &&
+      isQuantized(quantization.found) && { quantization: quantizationJson(quantization.found) }),
+    problems: problemsOf(shown).map(errorJson),
   };
   yield `${toJson(head, 2).slice(0, -"\n}".length)},`;
   yield '  "tensors": [';
@@ -120,12 +151,13 @@ function* jsonLines({ files, index, whole }: OpenedFiles, overview: Overview): I
   yield "}";
 }
 
-function* textLines(opened: OpenedFiles, overview: Overview, options: InspectOptions): Iterable<string> {
+function* textLines(opened: Shown, overview: Overview, options: InspectOptions): Iterable<string> {
   yield* table([{ style: outColors.dim }, {}], [...summaryRows(opened, overview, options)]);
   yield* listProblems(opened);
   if (overview.totals.tensors === 0) return;
   yield "";
   yield* dtypeTable(overview);
+  yield* quantizationLines(opened.quantization.found);
   yield "";
   yield* tensorLines(overview, options);
   yield* globalsTable(opened);
@@ -162,7 +194,8 @@ function exact(value: number, rounded: string, unit = ""): string {
   return value < 1000 ? rounded : `${rounded} (${`${formatCount(value)} ${unit}`.trimEnd()})`;
 }
 
-function* listProblems({ whole: { problems } }: OpenedFiles): Iterable<string> {
+function* listProblems(shown: Shown): Iterable<string> {
+  const problems = problemsOf(shown);
   if (problems.length === 0) return;
   yield "";
   yield outColors.red(
@@ -189,6 +222,45 @@ function dtypeTable({ dtypes, totals }: Overview): Iterable<string> {
     formatShare(sums.bytes, totals.bytes),
   ]);
   return table(columns, rows, outColors.dim);
+}
+
+const isQuantized = ({ weights, unsupported }: Quantization): boolean =>
+  weights.size + unsupported.length > 0;
+
+function quantizationJson(quantization: Quantization): object {
+  const { config, unsupported } = quantization;
+  return { ...(config && { config: config.place }), schemes: schemesOf(quantization), unsupported };
+}
+
+/** How weights are quantised, and what is not understood. */
+function* quantizationLines(quantization: Quantization | undefined): Iterable<string> {
+  if (!quantization || !isQuantized(quantization)) return;
+  const right = { align: "right" } as const;
+  const columns: Column[] = [
+    { title: "quantized", style: outColors.cyan },
+    { title: "weights", ...right },
+    { title: "parameters", ...right },
+    { title: "bytes", ...right },
+    { title: "bits each", ...right },
+  ];
+  const rows = [
+    ...schemesOf(quantization).map(({ text, weights, parameters, bytes }) => [
+      text,
+      formatCount(weights),
+      formatCount(parameters),
+      formatBytes(bytes),
+      ((8 * bytes) / parameters).toFixed(2),
+    ]),
+    ...quantization.unsupported.map(({ scheme, names, why }) => [
+      `${scheme}: not taken apart`,
+      plural(names.length, "tensor"),
+      "",
+      "",
+      why,
+    ]),
+  ];
+  yield "";
+  yield* table(columns, rows, outColors.dim);
 }
 
 function* globalsTable({ files }: OpenedFiles): Iterable<string> {

@@ -12,6 +12,8 @@ export interface ValueDifferences {
   readonly maxAbsolute: number | bigint;
   /** The largest |a - b| / |b|: infinite where b is 0 and a is not. NaNs are passed over. */
   readonly maxRelative: number;
+  /** Of real values, if norms were asked for: the norm of a - b divided by that of b, NaNs passed over. */
+  readonly relativeError?: number;
   /** Which element has the largest |a - b|, counted in row-major order; undefined if none has one. */
   readonly worst: number | undefined;
 }
@@ -21,6 +23,8 @@ export interface Tolerance {
   readonly atol: number;
   readonly rtol: number;
   readonly equalNan: boolean;
+  /** Whether to sum up squares too. */
+  readonly norms?: boolean;
 }
 
 /** Whether the elements at a place have the same bits on both sides. */
@@ -36,6 +40,8 @@ export class Tally {
   #maxAbsolute: number | bigint = 0;
   #maxRelative = 0;
   #worst: number | undefined;
+  /** Sums of squares: of the differences, and of b. */
+  #squares: [differences: number, references: number] | undefined;
 
   constructor(tolerance: Tolerance) {
     this.#tolerance = tolerance;
@@ -50,6 +56,7 @@ export class Tally {
       maxAbsolute: this.#maxAbsolute,
       maxRelative: this.#maxRelative,
       worst: this.#worst,
+      ...(this.#squares && { relativeError: ratioOf(this.#squares) }),
     };
   }
 
@@ -67,6 +74,7 @@ export class Tally {
       if (Number.isNaN(x) || Number.isNaN(y)) this.#addNan(i, Number.isNaN(x) && Number.isNaN(y), sameBits);
       else this.#add(i, Math.abs(x - y), Math.abs(y));
     }
+    if (this.#tolerance.norms) this.#addSquares(a, b);
     this.#elements += a.length;
   }
 
@@ -96,6 +104,19 @@ export class Tally {
     this.#elements += a.length;
   }
 
+  #addSquares(a: Float32Array | Float64Array, b: Float32Array | Float64Array): void {
+    let [differences, references] = this.#squares ?? [0, 0];
+    for (let i = 0; i < a.length; i++) {
+      const y = b[i]!;
+      const difference = a[i]! - y;
+      // An infinity less the same infinity is NaN too.
+      if (Number.isNaN(difference)) continue;
+      differences += difference * difference;
+      references += y * y;
+    }
+    this.#squares = [differences, references];
+  }
+
   #add(index: number, difference: number | bigint, reference: number): void {
     const { atol, rtol } = this.#tolerance;
     const relative = Number(difference) / reference;
@@ -117,6 +138,10 @@ export class Tally {
     this.#beyond++;
     this.#nan++;
   }
+}
+
+function ratioOf([differences, references]: readonly [number, number]): number {
+  return differences === 0 ? 0 : Math.sqrt(differences / references);
 }
 
 /** Distance of two complex numbers; the same infinity on both sides is no distance. */

@@ -26,6 +26,8 @@ export interface ValueOptions extends ReadOptions {
   readonly equalNan?: boolean | undefined;
   /** Compare the values of tensors with different dtypes too: as doubles, integers exactly. */
   readonly cast?: boolean | undefined;
+  /** Tell how far apart the values are as a whole too: see `ValueDifferences.relativeError`. */
+  readonly norms?: boolean | undefined;
   /** A faster test than the portable one for memory with the same bytes; the two have the same length. */
   readonly sameBytes?: ((a: Uint8Array, b: Uint8Array) => boolean) | undefined;
 }
@@ -59,7 +61,7 @@ export async function compareTensors(
   options: ValueOptions = {},
   onBytes?: (count: number) => void,
 ): Promise<ComparedTensors> {
-  const { atol = 0, rtol = 0, equalNan = false, signal } = options;
+  const { atol = 0, rtol = 0, equalNan = false, norms = false, signal } = options;
   if (!(atol >= 0 && rtol >= 0)) {
     throw new SafetensorsError("OUT_OF_RANGE", `tolerances of ${atol} and ${rtol}: both must be 0 or more`);
   }
@@ -67,7 +69,7 @@ export async function compareTensors(
   if (!hasSameShape(a, b) || !(sameDtype || options.cast)) return { status: "incompatible" };
 
   const isSame = (sameDtype && options.sameBytes) || sameBytes;
-  const tally = new Tally({ atol, rtol, equalNan });
+  const tally = new Tally({ atol, rtol, equalNan, norms });
   const sizes = [a, b].map(({ dtype }) => DTYPES[dtype].bits / 8) as [number, number];
   const step = elementsAtOnce(a, b);
   const [left, right] = [a, b].map((tensor, side) => {
@@ -85,9 +87,9 @@ export async function compareTensors(
         left.take(Math.ceil(count * sizes[0])),
         right.take(Math.ceil(count * sizes[1])),
       ]);
-      if (sameDtype && isSame(x, y)) tally.addSame(count);
+      if (sameDtype && !norms && isSame(x, y)) tally.addSame(count);
       else {
-        identical = false;
+        identical &&= isSame(x, y);
         addPieces(tally, a, b, x, y, count);
       }
       onBytes?.(x.length + y.length);

@@ -1,5 +1,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
+import { DTYPES, type DtypeInfo } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_STATED_BYTES } from "../limits.ts";
 import type { ReadOptions } from "../source/source.ts";
@@ -42,6 +43,8 @@ export async function findQuantized(
 ): Promise<Quantization> {
   const config = quantConfigOf(options.configs ?? {});
   const search = new Search(checkpoint, config, options.signal);
+  // Nothing else holds codes; of a checkpoint of plain floats this is all that is done.
+  if (!search.hasCodes) return search;
   const isFirst = (scheme: Scheme): boolean => config !== undefined && scheme.claims(config);
   for (const scheme of [...SCHEMES.filter(isFirst), ...SCHEMES.filter((one) => !isFirst(one))])
     await scheme.find(search);
@@ -59,16 +62,22 @@ class Search implements Finder, Quantization {
   readonly config: QuantConfig | undefined;
   readonly signal: AbortSignal | undefined;
 
+  /** Whether there are tensors of integers, or of floats of 8 bits and less. */
+  readonly hasCodes: boolean;
+
   constructor(checkpoint: Checkpoint, config: QuantConfig | undefined, signal: AbortSignal | undefined) {
     this.checkpoint = checkpoint;
     this.config = config;
     this.signal = signal;
+    let hasCodes = false;
     for (const tensor of checkpoint) {
+      hasCodes ||= isCode(DTYPES[tensor.dtype]);
       const [module, last] = parted(tensor.name);
       const tensors = this.#modules.get(module);
       if (tensors) tensors.set(last, tensor);
       else this.#modules.set(module, new Map([[last, tensor]]));
     }
+    this.hasCodes = hasCodes;
   }
 
   // Copies, so that taking tensors does not disturb who goes through them.
@@ -122,6 +131,10 @@ class Search implements Finder, Quantization {
     const [module, last] = parted(name);
     this.#modules.get(module)?.delete(last);
   }
+}
+
+function isCode({ kind, bits }: DtypeInfo): boolean {
+  return kind === "float" ? bits <= 8 : bits <= 32 && kind !== "bool";
 }
 
 function parted(name: string): [module: string, last: string] {
