@@ -11,7 +11,11 @@ const BUNDLE = `${ROOT}packages/cli/dist/bundle/`;
  */
 export async function bundleCli() {
   const { outputFiles } = await build({
-    entryPoints: [`${ROOT}packages/cli/dist/src/main.js`],
+    entryPoints: {
+      main: `${ROOT}packages/cli/dist/src/main.js`,
+      // A thread's program is found beside the file that starts it.
+      "quantize-worker": `${ROOT}packages/safetensors/dist/src/node/quantize/quantize-worker.js`,
+    },
     outdir: BUNDLE,
     bundle: true,
     splitting: true,

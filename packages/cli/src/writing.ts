@@ -78,9 +78,14 @@ export function parseSizeOption(text: string): number {
   }
 }
 
+/** Told of bytes that are done, and of all. */
+export type Progress = ReturnType<typeof startProgress>["update"];
+
 /** What to write. */
 export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "split" | "metadata" | "stem"> {
   readonly tensors: Parameters<typeof saveCheckpoint>[1];
+  /** What writes it, where `saveCheckpoint` would not write it as it should be. */
+  readonly save?: typeof saveCheckpoint;
   /** Paths that the tensors come from. */
   readonly inputs: readonly string[];
   /**
@@ -99,20 +104,29 @@ export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "s
  *
  * @param verb what was done, as the report says it: "split".
  * @param output a path that ends in .safetensors is a file; any other is a folder.
- * @param prepare opens the input, and says what to write; `close` is called at the end.
+ * @param prepare opens the input, and says what to write; `close` is called at the end. It may report progress of its own.
  */
 export async function runWriting(
   verb: string,
   output: string,
   options: WritingOptions,
-  prepare: (signal: AbortSignal) => Promise<Writing & { close(): Promise<void> }>,
+  prepare: (signal: AbortSignal, onProgress: Progress) => Promise<Writing & { close(): Promise<void> }>,
 ): Promise<number> {
   return interruptible(async (signal) => {
     const progress = startProgress(!options.quiet);
     const start = performance.now();
     try {
       await checkOutput(output);
-      const { tensors, inputs, texts = new Map(), facts, json, close, ...layout } = await prepare(signal);
+      const {
+        tensors,
+        save = saveCheckpoint,
+        inputs,
+        texts = new Map(),
+        facts,
+        json,
+        close,
+        ...layout
+      } = await prepare(signal, progress.update);
       try {
         if (isOneFile(output) && (layout.maxShardSize ?? layout.split) !== undefined) {
           const text = `${nameText(output)} is one file, which cannot be split; name a folder as the output`;
@@ -120,7 +134,7 @@ export async function runWriting(
         }
         const beside = options.withFiles ? await filesBeside(inputs, output, new Set(texts.keys())) : [];
         const written = isOneFile(output) ? [] : await textsBeside(texts, output);
-        const saved = await saveCheckpoint(output, tensors, {
+        const saved = await save(output, tensors, {
           ...layout,
           verify: options.verify,
           dryRun: options.dryRun,
@@ -161,7 +175,7 @@ export async function runWriting(
 }
 
 /** What a run has in common with one that was stopped: what it was told to do, and with which files. */
-async function identityOf(inputs: readonly string[]): Promise<string> {
+export async function identityOf(inputs: readonly string[]): Promise<string> {
   if (inputs.length === 0) {
     throw new SafetensorsError(
       "UNSUPPORTED",

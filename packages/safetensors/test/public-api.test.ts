@@ -64,11 +64,19 @@ const API: Readonly<Record<string, string>> = {
     type:WorldSizes type:WorldTable`,
   "./quant": `
     QUANT_CONFIG_FILES QUANT_ONLY_FILES cutOfDense cutParts decodePiece denseConfig denseShape dequantized
-    findQuantized grainOf quantConfigOf quantizedConfig runKernel
+    findQuantized grainOf quantConfigOf runKernel withQuantizationConfig
     type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DequantizeOptions type:Fields
     type:FindOptions type:KMajorCall type:KernelCall type:KernelRunner type:PackedRowsCall type:Part
     type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
     type:Restated type:ScaledBytesCall type:ScaledNibblesCall type:UnsupportedWeights type:WeightCut`,
+  "./quantize": `
+    AWQ_MODEL_TYPES CalibrationStatistics SAME_INPUT_KEY SCHEME_NAMES STATISTICS_KEY awqCodes awqLimits
+    awqScales chooseWeights gptq misfitReason packAwq packCompressedTensors packGptq quantizedConfig quantizerOf
+    usualReason
+    type:AwqInput type:AwqRounding type:AwqScales type:FactorOptions type:GptqInput type:GptqResult
+    type:GroupedCodes type:InputStatistics type:OutputError type:QuantizedConfig type:QuantizedModel
+    type:QuantizerOptions type:SkipReason type:StoredPart type:TensorFacts type:WeightChoice
+    type:WeightQuantizer`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
     type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole
@@ -94,15 +102,15 @@ const API: Readonly<Record<string, string>> = {
   "./node": `
     FileSource convertPath convertToTorch decompress editCheckpoint editFile fileSink finishEdits folderStore
     hashCheckpoint hashFile hugePages locateCheckpoint manifestPath openFile openMapped openPath openWeights
-    pathPlace readHubToken readManifest recordDigests repairCheckpoint rewriteFile saveCheckpoint saveFile
-    saveTorch verifyManifest writeManifest writeTensors
+    pathPlace quantizeWeights readHubToken readManifest recordDigests repairCheckpoint rewriteFile
+    saveCheckpoint saveFile saveTorch verifyManifest writeManifest writeTensors
     type:CheckpointEditResult type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile
     type:ConvertedInput type:Defect type:EditOptions type:EditResult type:FileOptions type:FileSink
     type:FinishOptions type:FolderOptions type:HashCheckpointOptions type:HashOptions type:HashedCheckpoint
-    type:LayoutOptions type:OutputRules type:PathOptions type:RepairOptions type:RepairReport
-    type:RewriteChanges type:SaveCheckpointOptions type:SavedCheckpoint type:SavedFile type:ToTorchOptions
-    type:ToTorchResult type:VerifiedManifest type:VerifyManifestOptions type:WriteOptions
-    type:WriteTensorsOptions`,
+    type:LayoutOptions type:OutputRules type:PathOptions type:QuantizeWeightsOptions type:QuantizedWeights
+    type:RepairOptions type:RepairReport type:RewriteChanges type:SaveCheckpointOptions type:SavedCheckpoint
+    type:SavedFile type:ToTorchOptions type:ToTorchResult type:VerifiedManifest type:VerifyManifestOptions
+    type:WeightReport type:WriteOptions type:WriteTensorsOptions`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

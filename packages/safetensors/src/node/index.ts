@@ -36,6 +36,12 @@ export { hugePages } from "./huge-pages.ts";
 export { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 export { openMapped } from "./mapped-file.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";
+export {
+  type QuantizedWeights,
+  type QuantizeWeightsOptions,
+  quantizeWeights,
+  type WeightReport,
+} from "./quantize/quantize-weights.ts";
 export type { Defect } from "./repair/examine-file.ts";
 export { type RepairOptions, type RepairReport, repairCheckpoint } from "./repair/repair.ts";
 export type { LayoutOptions } from "./write/checkpoint-layout.ts";

@@ -18,6 +18,6 @@ export type {
   ScaledNibblesCall,
 } from "./kernels/call.ts";
 export { runKernel } from "./kernels/run.ts";
-export { denseConfig, QUANT_ONLY_FILES, quantizedConfig } from "./rewrite-config.ts";
+export { denseConfig, QUANT_ONLY_FILES, withQuantizationConfig } from "./rewrite-config.ts";
 export type { QuantProblem, UnsupportedWeights } from "./scheme.ts";
 export type { AxisLink, Part, PartData, QuantizedWeight, Restated } from "./weight.ts";

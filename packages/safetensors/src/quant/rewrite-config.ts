@@ -46,7 +46,7 @@ export function denseConfig(text: string, dtype?: FloatDtype): string {
  *
  * @throws `INVALID_JSON`
  */
-export function quantizedConfig(text: string, quantization: object): string {
+export function withQuantizationConfig(text: string, quantization: object): string {
   return withMember(denseConfig(text), ["quantization_config"], indented(quantization));
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { withMember } from "../../src/quant/json-text.ts";
-import { denseConfig, quantizedConfig } from "../../src/quant/rewrite-config.ts";
+import { denseConfig, withQuantizationConfig } from "../../src/quant/rewrite-config.ts";
 import { raises } from "../support.ts";
 
 describe("a text of JSON with a member changed", () => {
@@ -65,7 +65,7 @@ describe("the configuration of a model", () => {
   });
 
   it("tells of a quantised checkpoint", () => {
-    const config = JSON.parse(quantizedConfig(text, { quant_method: "fp8", list: [1] })) as Record<
+    const config = JSON.parse(withQuantizationConfig(text, { quant_method: "fp8", list: [1] })) as Record<
       string,
       unknown
     >;
@@ -74,6 +74,6 @@ describe("the configuration of a model", () => {
       torch_dtype: "float16",
       quantization_config: { quant_method: "fp8", list: [1] },
     });
-    assert.ok(quantizedConfig(text, {}).startsWith('{\n  "rope_theta": 10000.0,\n'));
+    assert.ok(withQuantizationConfig(text, {}).startsWith('{\n  "rope_theta": 10000.0,\n'));
   });
 });
