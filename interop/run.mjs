@@ -13,6 +13,13 @@ import { checkGoldens } from "./steps/goldens.mjs";
 import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
 import { checkParallel } from "./steps/parallel.mjs";
+import { checkDeviceMaps } from "./steps/parallel-device-maps.mjs";
+import { checkRules } from "./steps/parallel-rules.mjs";
+import { checkCalibrated } from "./steps/quant-calibrated.mjs";
+import { checkQuantCt } from "./steps/quant-ct.mjs";
+import { checkGptq } from "./steps/quant-gptq.mjs";
+import { checkQuantMake } from "./steps/quant-make.mjs";
+import { checkQuantOthers } from "./steps/quant-others.mjs";
 import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
@@ -52,6 +59,22 @@ const STEPS = [
   [
     "models divided among ranks: what transformers keeps, and vLLM's rules as they are defined",
     checkParallel,
+  ],
+  ["the same for the converters of DeepSeek and gpt-oss, vLLM's stages, Megatron's matrices", checkRules],
+  ["device maps: those of accelerate", checkDeviceMaps],
+  ["GPTQ and AWQ: the weights that PyTorch computes, bit for bit", checkGptq],
+  ["compressed-tensors, FP8 and ModelOpt: the dense weights that the originals make", checkQuantCt],
+  [
+    "bitsandbytes, HQQ, MLX, torchao, quanto, ComfyUI, BitNet and gpt-oss: their own values",
+    checkQuantOthers,
+  ],
+  [
+    "weights quantised by us: the bits of the originals, models that transformers opens, errors as known",
+    checkQuantMake,
+  ],
+  [
+    "quantised with calibration: the codes of the published algorithms, better outputs than rounding's",
+    checkCalibrated,
   ],
   ["checkpoints rearranged by recipes: the files that torch and transformers make", transformCheckpoints],
   ["differences as NumPy finds them, digests as hashlib does", checkComparison],

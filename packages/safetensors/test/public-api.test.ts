@@ -70,12 +70,14 @@ const API: Readonly<Record<string, string>> = {
     type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
     type:Restated type:ScaledBytesCall type:ScaledNibblesCall type:UnsupportedWeights type:WeightCut`,
   "./quantize": `
-    AWQ_MODEL_TYPES CalibrationStatistics SAME_INPUT_KEY SCHEME_NAMES STATISTICS_KEY awqCodes awqLimits
-    awqScales chooseWeights gptq misfitReason packAwq packCompressedTensors packGptq quantizedConfig quantizerOf
-    usualReason
-    type:AwqInput type:AwqRounding type:AwqScales type:FactorOptions type:GptqInput type:GptqResult
-    type:GroupedCodes type:InputStatistics type:OutputError type:QuantizedConfig type:QuantizedModel
-    type:QuantizerOptions type:SkipReason type:StoredPart type:TensorFacts type:WeightChoice
+    AWQ_MODEL_TYPES CalibrationStatistics SAME_INPUT_KEY SCHEME_NAMES STATISTICS_KEY awqCodes awqFoldings
+    awqLimits awqScales chooseWeights factorHessian foldIntoColumns foldIntoNorm foldIntoRows gptq joinRows
+    misfitReason nvfp4GlobalScale packAwq packCompressedTensors packGptq quantizedConfig quantizerOf
+    roundToNearest sharesScale solveRows squaredErrors usualReason
+    type:AwqInput type:AwqRounding type:AwqScales type:CodeFormat type:FactorOptions type:Folding
+    type:FoldingSource type:GptqInput type:GptqResult type:GroupedCodes type:HessianFactor type:InputStatistics
+    type:MxScaleRule type:OutputError type:QuantizedConfig type:QuantizedModel type:QuantizerOptions
+    type:SkipReason type:SolveOptions type:SolvedRows type:StoredPart type:TensorFacts type:WeightChoice
     type:WeightQuantizer`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch

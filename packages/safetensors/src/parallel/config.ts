@@ -34,6 +34,12 @@ export class ConfigReader {
     throw problem(`the configuration of this ${quote(this.modelType)} has no "${names.join('" or "')}"`);
   }
 
+  /** How the weights are quantised, as the configuration calls it. */
+  get quantMethod(): unknown {
+    const quantization = this.#find(["quantization_config"]);
+    return typeof quantization === "object" ? own(quantization as ModelConfig, "quant_method") : undefined;
+  }
+
   /** Whether a field is there, be it null. */
   has(name: string): boolean {
     return this.#parts.some((part) => own(part, name) !== undefined);

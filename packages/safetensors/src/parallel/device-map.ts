@@ -71,18 +71,18 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 ]);
 
 /**
- * Bytes, from a number or a text as accelerate takes it: `"10GiB"`, `"10GB"` (powers of ten); with a small b of
- * bits: `"10Gb"`.
+ * Bytes, from a number or a text as accelerate takes it: `"10GiB"`, `"10GB"` (powers of ten); with a small b these
+ * are bits: `"10Gb"`, but not `"10Gib"`.
  *
  * @throws `INVALID_SLICE` for what is no amount of memory
  */
 export function parseMemory(memory: number | string): number {
-  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?)\s*([KMG]i?b)$/i.exec(String(memory)) ?? [];
+  const [, amount, unit = ""] = /^(\d+\.?\d*|\.\d+)\s*([KMG]i?b)$/i.exec(String(memory)) ?? [];
   const ofUnit = UNITS.get(unit.toUpperCase());
   const bytes =
     typeof memory === "number"
       ? memory
-      : Math.floor((Number(amount) * (ofUnit ?? Number.NaN)) / (unit.endsWith("b") ? 8 : 1));
+      : Math.floor((Number(amount) * (ofUnit ?? Number.NaN)) / (/^.b$/.test(unit) ? 8 : 1));
   if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes;
   throw problem(`${quote(String(memory))} is no amount of memory; expected bytes, "10GiB" or "10GB"`);
 }

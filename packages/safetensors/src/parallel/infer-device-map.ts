@@ -1,7 +1,10 @@
-import { type Device, type DeviceMap, deviceOf, parseMemory } from "./device-map.ts";
+import { balanceMemory, type WholeModules } from "./balance-memory.ts";
+import { type Device, type DeviceMap, parseMemory } from "./device-map.ts";
 import { layerOf } from "./layers.ts";
-import { isLeaf, type ModuleNode, moduleTree, type SizedTensor } from "./module-tree.ts";
+import { inModelOrder, type ModuleNode, moduleTree, nodeOf, type SizedTensor } from "./module-tree.ts";
+import { placeModules } from "./place-modules.ts";
 import { problem } from "./problem.ts";
+import { tiedNames } from "./tied.ts";
 
 /** How modules are given to devices. */
 export interface DeviceMapOptions {
@@ -15,36 +18,81 @@ export interface DeviceMapOptions {
    * `balanced_low_0` the first as little as possible.
    */
   readonly strategy?: "auto" | "balanced" | "balanced_low_0" | "sequential";
-  /** Whether a module has to be on one device as a whole. If not given: each layer of a list of layers. */
-  readonly isWhole?: (module: string) => boolean;
-  /** Names of tensors that are others of these: they go where those go. */
+  /**
+   * Whether a module has to be on one device as a whole. If not given: each layer of a list of layers. Where accelerate
+   * goes by a class (`no_split_module_classes`), the answer may be the name of it. It matters for a balanced map only,
+   * which leaves room for the first module of each kind; otherwise those of one kind differ in numbers only.
+   */
+  readonly isWhole?: WholeModules;
+  /** Names of tensors that are others of these: what is tied goes to one device, if it fits there. */
   readonly aliases?: Iterable<readonly [name: string, of: string]>;
+  /**
+   * Whether tensors are `given` in the order in which the model has its modules, as those of a PyTorch state dict are.
+   * If not, their `names` have to tell it.
+   */
+  readonly order?: "given" | "names";
 }
 
 /** Most devices. */
 const MAX_DEVICES = 4096;
 
 /**
- * A device map by the rules of accelerate's `infer_auto_device_map`: GPUs first, then the processor's memory, then
- * the disk, in the order of the modules and never back. What does not fit is split into its parts, unless it has to
- * be whole. On the first GPU and in the processor's memory there is room left for the largest layer that is still
- * to come, which may have to be brought back.
+ * A device map by the rules of accelerate's `infer_auto_device_map` (1.15): GPUs first, then the processor's memory,
+ * then the disk, in the order of the modules and never back. What does not fit is split into its parts, unless it has
+ * to be whole. Tensors that are tied count once, and take the modules that they are in along. On the first GPU and in
+ * the processor's memory there is room left for the largest layer that is still to come, which may have to be brought
+ * back.
  *
  * @throws `INVALID_SLICE` for devices and amounts of memory that are none
  */
 export function inferDeviceMap(tensors: Iterable<SizedTensor>, options: DeviceMapOptions): DeviceMap {
-  const { strategy = "auto", isWhole = isLayer, aliases = [] } = options;
-  const root = moduleTree(tensors);
+  const { strategy = "auto", isWhole = isLayer, aliases = [], order = "names" } = options;
   const memory = sortDevices(options.maxMemory);
-  if (strategy !== "sequential") balance(memory, root, isWhole, strategy === "balanced_low_0");
-  const places = place(root, memory, isWhole);
+  const groups = tiedNames(aliases);
+  const sized = countOnce(tensors, groups, order);
+  const root = moduleTree(sized);
+  const places = placeModules({
+    root,
+    memory: strategy === "sequential" ? memory : balance(memory, sized, groups, options),
+    isWhole: ({ name }) => isWhole(name) !== false,
+    tied: groups.map((group) => Array.from(group, (name) => nodeOf(root, name)!)),
+  });
   const map = new Map<string, Device>();
-  simplify(root, places, map);
-  for (const [name, of] of aliases) {
-    const device = deviceOf(map, of);
-    if (device !== undefined && device !== deviceOf(map, name)) map.set(name, device);
-  }
+  merge(root, places, map);
   return map;
+}
+
+/** The tensors in the order of the model, and the other names of tied ones; the bytes of those with the first name. */
+function countOnce(
+  tensors: Iterable<SizedTensor>,
+  groups: readonly ReadonlySet<string>[],
+  order: "given" | "names",
+): SizedTensor[] {
+  const sizes = new Map(Array.from(tensors, ({ name, byteLength }) => [name, byteLength]));
+  const groupOf = new Map(groups.flatMap((group) => Array.from(group, (name) => [name, group] as const)));
+  for (const name of groupOf.keys()) if (!sizes.has(name)) sizes.set(name, 0);
+  const entries = Array.from(sizes, ([name, byteLength]) => ({ name, byteLength }));
+  const counted = new Set<ReadonlySet<string>>();
+  return (order === "given" ? entries : inModelOrder(entries)).map((entry) => {
+    const group = groupOf.get(entry.name);
+    if (!group) return entry;
+    const isFirst = !counted.has(group);
+    counted.add(group);
+    const bytes = isFirst ? [...group].reduce((most, name) => Math.max(most, sizes.get(name)!), 0) : 0;
+    return { name: entry.name, byteLength: bytes };
+  });
+}
+
+function balance(
+  memory: ReadonlyMap<Device, number>,
+  sized: readonly SizedTensor[],
+  groups: readonly ReadonlySet<string>[],
+  { strategy, isWhole = isLayer }: DeviceMapOptions,
+): Map<Device, number> {
+  const tied = new Set(groups.flatMap((group) => [...group]));
+  // Modules that have nothing but other names of tensors do not count here.
+  const counted = moduleTree(sized.filter(({ name, byteLength }) => byteLength > 0 || !tied.has(name)));
+  return balanceMemory(memory, counted, isWhole, strategy === "balanced_low_0");
 }
 
 function isLayer(module: string): boolean {
@@ -68,118 +116,33 @@ function placeOf(device: Device): number {
   throw problem(`there is no device ${device}; expected the number of a GPU, "mps", "cpu" or "disk"`);
 }
 
+/** What is known of a node that is written. */
+interface Merged {
+  /** The device that all of it is on, if it is one. */
+  readonly device: Device | undefined;
+  /** What was placed in it. */
+  readonly placed: number;
+  /** The name in the map, if it is on one device. */
+  readonly key: string;
+}
+
 /**
- * Lowers the memory of all GPUs but the last to their share of the model, and some more, as a part may not fit in.
+ * Writes where a node is: by one name if it is on one device, else by those of its parts (accelerate's
+ * `clean_device_map`: what was placed alone in a module keeps its own name).
  */
-function balance(
-  memory: Map<Device, number>,
-  root: ModuleNode,
-  isWhole: (module: string) => boolean,
-  hasLowFirst: boolean,
-): void {
-  const gpus = [...memory].flatMap(([device, size]) =>
-    typeof device === "number" && size > 0 ? [device] : [],
-  );
-  if (gpus.length < 2) return;
-  const leaves: number[] = [];
-  let largestWhole = 0;
-  visit(root, (node) => {
-    if (isLeaf(node)) leaves.push(node.bytes);
-    if (isWhole(node.name)) largestWhole = Math.max(largestWhole, node.bytes);
-    return true;
-  });
-  const mean = Math.floor(leaves.reduce((sum, bytes) => sum + bytes, 0) / Math.max(1, leaves.length));
-  const buffer = Math.floor(1.25 * Math.max(largestWhole, mean));
-  const share = Math.floor(root.bytes / (hasLowFirst ? gpus.length - 1 : gpus.length)) + buffer;
-  for (const gpu of gpus.slice(hasLowFirst ? 1 : 0, -1)) memory.set(gpu, Math.min(share, memory.get(gpu)!));
-  if (!hasLowFirst) return;
-  const others = gpus.slice(1).reduce((sum, gpu) => sum + memory.get(gpu)!, 0);
-  memory.set(gpus[0]!, Math.min(Math.max(0, root.bytes - others), memory.get(gpus[0]!)!));
-}
-
-/** The device of each module that is on one as a whole. */
-function place(
-  root: ModuleNode,
-  memory: ReadonlyMap<Device, number>,
-  isWhole: (module: string) => boolean,
-): Map<ModuleNode, Device> {
-  const places = new Map<ModuleNode, Device>();
-  const devices = [...memory.keys()];
-  const reserve = reserves(root, isWhole);
-  const queue = [...root.children.values()].reverse();
-  let [current, used] = [0, 0];
-  while (queue.length > 0) {
-    const node = queue.pop()!;
-    const device = devices[current] ?? "disk";
-    const isMain = current === 0 || device === "cpu";
-    const limit =
-      device === "disk" ? Number.POSITIVE_INFINITY : memory.get(device)! - (isMain ? reserve.get(node)! : 0);
-    if (used + node.bytes <= limit) {
-      places.set(node, device);
-      used += node.bytes;
-    } else if (node.isTensor || isLeaf(node) || isWhole(node.name)) {
-      queue.push(node);
-      current++;
-      used = 0;
-    } else {
-      // The last one is taken next: the tensors that lie in a module itself go before its modules.
-      const parts = [...node.children.values()].reverse();
-      for (const part of parts) if (!part.isTensor) queue.push(part);
-      for (const part of parts) if (part.isTensor) queue.push(part);
-    }
-  }
-  return places;
-}
-
-/** For each node the bytes of the largest layer that comes after it. */
-function reserves(root: ModuleNode, isWhole: (module: string) => boolean): Map<ModuleNode, number> {
-  const reserve = new Map<ModuleNode, number>();
-  const nodes: ModuleNode[] = [];
-  visit(root, (node) => {
-    nodes.push(node);
-    return !isWhole(node.name);
-  });
-  // Backwards, a node comes after all that is in it: then the largest layer is one of those, or comes later.
-  const pending: { readonly node: ModuleNode; readonly after: number }[] = [{ node: root, after: 0 }];
-  const largest = new Map<ModuleNode, number>();
-  for (const node of nodes.toReversed()) {
-    let most = 0;
-    for (const child of node.children.values()) most = Math.max(most, largest.get(child) ?? 0);
-    largest.set(node, isWhole(node.name) || isLeaf(node) ? node.bytes : most);
-  }
-  while (pending.length > 0) {
-    const { node, after } = pending.pop()!;
-    reserve.set(node, after);
-    let later = after;
-    for (const child of [...node.children.values()].reverse()) {
-      pending.push({ node: child, after: later });
-      later = Math.max(later, largest.get(child) ?? 0);
-    }
-  }
-  return reserve;
-}
-
-/** Visits a node and, if that says so, what is in it. Names have few parts, so this is not deep. */
-function visit(node: ModuleNode, action: (node: ModuleNode) => boolean): void {
-  if (!action(node)) return;
-  for (const child of node.children.values()) visit(child, action);
-}
-
-/** Writes a node's device, or where its parts are on several, those of its parts. */
-function simplify(
-  node: ModuleNode,
-  places: ReadonlyMap<ModuleNode, Device>,
-  map: Map<string, Device>,
-): Device | undefined {
+function merge(node: ModuleNode, places: ReadonlyMap<ModuleNode, Device>, map: Map<string, Device>): Merged {
   const own = places.get(node);
   if (own !== undefined) {
     map.set(node.name, own);
-    return own;
+    return { device: own, placed: 1, key: node.name };
   }
-  const parts = [...node.children.values()].map((child) => ({ child, device: simplify(child, places, map) }));
+  const parts = [...node.children.values()].map((child) => merge(child, places, map));
+  const placed = parts.reduce((sum, part) => sum + part.placed, 0);
   const [first] = parts;
-  if (first?.device === undefined || parts.some(({ device }) => device !== first.device)) return undefined;
-  for (const { child } of parts) map.delete(child.name);
+  if (first?.device === undefined || parts.some(({ device }) => device !== first.device))
+    return { device: undefined, placed, key: node.name };
+  if (placed === 1) return first;
+  for (const { key } of parts) map.delete(key);
   map.set(node.name, first.device);
-  return first.device;
+  return { device: first.device, placed, key: node.name };
 }

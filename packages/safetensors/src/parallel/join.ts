@@ -42,14 +42,14 @@ export function joinShards(shape: readonly number[], shards: readonly Shard[]): 
 }
 
 /** A part of a shard, every so many indices along each axis of the whole. */
-interface Block {
+export interface Block {
   readonly view: TensorView;
   readonly at: readonly number[];
   readonly steps: readonly number[];
 }
 
 /** A shard in parts that are one range along each axis. */
-function blocksOf(shape: readonly number[], { view, cut }: Shard): Block[] {
+export function blocksOf(shape: readonly number[], { view, cut }: Shard): Block[] {
   let blocks: Block[] = [{ view, at: shape.map(() => 0), steps: shape.map(() => 1) }];
   for (const axisCut of cut) blocks = blocks.flatMap((block) => along(block, axisCut));
   return blocks;

@@ -26,6 +26,10 @@ export class LayerReserve {
     this.#from = new Array<Largest>(this.#layers.length + 1).fill({ bytes: 0, last: -1 });
     this.#update(0, this.#layers.length);
     this.#current = this.#from[0]!;
+    for (const at of [...this.#placed].reverse()) {
+      const { bytes } = this.#layers[at]!;
+      if (bytes > this.#current.bytes) this.#current = { bytes, last: at };
+    }
   }
 
   /** The largest layer after a module, which comes next. */
@@ -43,14 +47,22 @@ export class LayerReserve {
   /** A module was placed before its turn. */
   place(node: ModuleNode): void {
     const [start, end] = this.#spans.get(node)!;
-    for (let at = start; at < end; at++) this.#placed.add(at);
+    for (let at = start; at < end; at++) {
+      this.#placed.add(at);
+      const { bytes } = this.#layers[at]!;
+      if (bytes === this.#current.bytes) this.#current = { bytes, last: Number.POSITIVE_INFINITY };
+    }
     this.#update(start, end);
   }
 
   #number(node: ModuleNode, isWhole: (node: ModuleNode) => boolean): void {
     const start = this.#layers.length;
-    if (!node.isTensor && (isWhole(node) || isLeaf(node))) this.#layers.push(node);
-    else for (const part of partsOf(node)) this.#number(part, isWhole);
+    // Tensors outside all modules are layers until they have come, and never again.
+    const isOutside = node.isTensor && node.parent?.parent === undefined;
+    if (isOutside) this.#placed.add(start);
+    const isLayer = node.isTensor ? isOutside : node.parent !== undefined && (isWhole(node) || isLeaf(node));
+    if (isLayer) this.#layers.push(node);
+    else if (!node.isTensor) for (const part of partsOf(node)) this.#number(part, isWhole);
     this.#spans.set(node, [start, this.#layers.length]);
   }
 

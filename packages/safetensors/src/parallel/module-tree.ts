@@ -18,6 +18,8 @@ export interface ModuleNode {
   bytes: number;
   /** Whether it is a tensor. In odd files a module may have the name of one: then they are the same thing. */
   isTensor: boolean;
+  /** Whether there are modules in it. */
+  hasModules: boolean;
 }
 
 /** Parts of a name: modules lie in each other less than 20 deep. */
@@ -42,17 +44,24 @@ export function moduleTree(tensors: Iterable<SizedTensor>): ModuleNode {
       node = child;
     }
     node.isTensor = true;
+    for (let module = node.parent; module?.parent && !module.parent.hasModules; module = module.parent)
+      module.parent.hasModules = true;
   }
   return root;
 }
 
 function newNode(name: string, parent: ModuleNode | undefined): ModuleNode {
-  return { name, parent, children: new Map(), bytes: 0, isTensor: false };
+  return { name, parent, children: new Map(), bytes: 0, isTensor: false, hasModules: false };
+}
+
+/** The module or tensor of a name. */
+export function nodeOf(root: ModuleNode, name: string): ModuleNode | undefined {
+  return name.split(".").reduce<ModuleNode | undefined>((node, part) => node?.children.get(part), root);
 }
 
 /** Whether it is a module without modules. */
 export function isLeaf(node: ModuleNode): boolean {
-  return !node.isTensor && [...node.children.values()].every(({ isTensor }) => isTensor);
+  return !node.isTensor && !node.hasModules;
 }
 
 /** What lies in a module, its own tensors before its modules. */
@@ -68,7 +77,10 @@ export function visit(node: ModuleNode, action: (node: ModuleNode) => void): voi
 }
 
 const ORDER: readonly (readonly Purpose[])[] = [
-  ["tower", "tokens", "positions", "first"],
+  ["tower"],
+  ["tokens"],
+  ["positions"],
+  ["first"],
   ["unknown"],
   ["layer"],
   ["last", "ahead"],

@@ -55,7 +55,8 @@ export function placeModules({ root, memory, isWhole, tied }: Placement): Map<Mo
       continue;
     }
     queue.push(node);
-    const ofTies = used + node.bytes <= limit ? ties.find(({ holder }) => canSplit(holder))?.holder : undefined;
+    const ofTies =
+      used + node.bytes <= limit ? ties.find(({ holder }) => canSplit(holder))?.holder : undefined;
     const parted = ofTies ?? (used + node.bytes >= limit && canSplit(node) ? node : undefined);
     if (parted) {
       split(parted);

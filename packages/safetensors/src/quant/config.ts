@@ -45,7 +45,7 @@ const OWN_FILES: ReadonlyMap<string, string | undefined> = new Map([
 
 /** What the files of a model say of its quantisation; nothing if they say nothing. */
 export function quantConfigOf(files: ConfigFiles): QuantConfig | undefined {
-  const model = fieldsOf(own(files, "config.json")) ?? new Map<string, unknown>();
+  const model = modelFields(files);
   for (const path of PLACES) {
     let fields: Fields | undefined = model;
     for (const key of path) fields = fieldsOf(fields?.get(key));
@@ -57,6 +57,11 @@ export function quantConfigOf(files: ConfigFiles): QuantConfig | undefined {
   }
   const quantization = fieldsOf(fieldsOf(own(files, "params.json"))?.get("quantization"));
   return quantization && configOf("params.json: quantization", quantization, "mistral", model, files);
+}
+
+/** The fields of config.json; none if there is no such file. */
+export function modelFields(files: ConfigFiles): Fields {
+  return fieldsOf(own(files, "config.json")) ?? new Map<string, unknown>();
 }
 
 /** The fields of an object in parsed JSON; nothing for anything else. */

@@ -4,7 +4,7 @@ import { DTYPES, type DtypeInfo } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_STATED_BYTES } from "../limits.ts";
 import type { ReadOptions } from "../source/source.ts";
-import { type ConfigFiles, type QuantConfig, quantConfigOf } from "./config.ts";
+import { type ConfigFiles, type Fields, modelFields, type QuantConfig, quantConfigOf } from "./config.ts";
 import type { Finder, QuantProblem, Scheme, UnsupportedWeights } from "./scheme.ts";
 import { SCHEMES } from "./schemes/index.ts";
 import type { QuantizedWeight } from "./weight.ts";
@@ -41,8 +41,9 @@ export async function findQuantized(
   checkpoint: Checkpoint,
   options: FindOptions = {},
 ): Promise<Quantization> {
-  const config = quantConfigOf(options.configs ?? {});
-  const search = new Search(checkpoint, config, options.signal);
+  const files = options.configs ?? {};
+  const config = quantConfigOf(files);
+  const search = new Search(checkpoint, config, modelFields(files), options.signal);
   // Nothing else holds codes; of a checkpoint of plain floats this is all that is done.
   if (!search.hasCodes) return search;
   const isFirst = (scheme: Scheme): boolean => config !== undefined && scheme.claims(config);
@@ -60,14 +61,21 @@ class Search implements Finder, Quantization {
   readonly #modules = new Map<string, Map<string, TensorHandle>>();
   readonly checkpoint: Checkpoint;
   readonly config: QuantConfig | undefined;
+  readonly model: Fields;
   readonly signal: AbortSignal | undefined;
 
   /** Whether there are tensors of integers, or of floats of 8 bits and less. */
   readonly hasCodes: boolean;
 
-  constructor(checkpoint: Checkpoint, config: QuantConfig | undefined, signal: AbortSignal | undefined) {
+  constructor(
+    checkpoint: Checkpoint,
+    config: QuantConfig | undefined,
+    model: Fields,
+    signal: AbortSignal | undefined,
+  ) {
     this.checkpoint = checkpoint;
     this.config = config;
+    this.model = model;
     this.signal = signal;
     let hasCodes = false;
     for (const tensor of checkpoint) {

@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import type { ReadOptions } from "../source/source.ts";
-import type { QuantConfig } from "./config.ts";
+import type { Fields, QuantConfig } from "./config.ts";
 import type { QuantizedWeight } from "./weight.ts";
 
 /** Something about a quantised checkpoint that does not fit together. */
@@ -28,6 +28,8 @@ export interface Finder {
   readonly checkpoint: Checkpoint;
   /** What the configuration says, if there is one. */
   readonly config: QuantConfig | undefined;
+  /** Fields of config.json, whether it says something of quantisation or not. */
+  readonly model: Fields;
   readonly signal: ReadOptions["signal"];
   /** Modules that have tensors which no scheme has taken: names of modules, and what is left in them. */
   modules(): Iterable<readonly [module: string, tensors: ModuleTensors]>;

@@ -76,15 +76,24 @@ const deepseek: Family = (config, vocabulary) => {
   };
 };
 
-const gptOss: Family = (config, vocabulary) => ({
-  ...ends(vocabulary),
-  ...attention(config),
-  "layers.*.self_attn.sinks": { along: "out", kind: "heads", heads: config.required("num_attention_heads") },
-  // Its gate and up columns take turns.
-  "layers.*.mlp.experts.gate_up_proj": { along: "out", transposed: true, kind: "units", unit: 2 },
-  "layers.*.mlp.experts.gate_up_proj_bias": { along: "out", transposed: true, kind: "units", unit: 2 },
-  "layers.*.mlp.experts.down_proj": { along: "in", transposed: true, kind: "plain" },
-});
+const gptOss: Family = (config, vocabulary) => {
+  // Blocks of MXFP4 are not cut apart.
+  const unit = config.quantMethod === "mxfp4" ? 32 : 1;
+  // Gate and up columns take turns.
+  const both: DetailedStyle = { along: "out", transposed: true, kind: "units", unit: 2 * unit };
+  return {
+    ...ends(vocabulary),
+    ...attention(config),
+    "layers.*.self_attn.sinks": {
+      along: "out",
+      kind: "heads",
+      heads: config.required("num_attention_heads"),
+    },
+    "layers.*.mlp.experts.gate_up_proj": both,
+    "layers.*.mlp.experts.gate_up_proj_bias": both,
+    "layers.*.mlp.experts.down_proj": { along: "in", transposed: true, kind: "units", unit },
+  };
+};
 
 const gpt2: Family = (config, vocabulary) => {
   const heads = config.required("n_head", "num_attention_heads");

@@ -1,10 +1,19 @@
-export { AWQ_MODEL_TYPES } from "./calibrated/awq-foldings.ts";
+export { AWQ_MODEL_TYPES, awqFoldings, type Folding, type FoldingSource } from "./calibrated/awq-foldings.ts";
 export { awqLimits } from "./calibrated/awq-limits.ts";
 export { type AwqRounding, awqCodes } from "./calibrated/awq-round.ts";
 export { type AwqInput, type AwqScales, awqScales } from "./calibrated/awq-scales.ts";
-export { type GptqInput, type GptqResult, gptq } from "./calibrated/gptq.ts";
-export type { FactorOptions } from "./calibrated/hessian-factor.ts";
-export type { OutputError } from "./calibrated/solve-rows.ts";
+export { foldIntoColumns, foldIntoNorm, foldIntoRows } from "./calibrated/fold-scale.ts";
+export { type GptqInput, type GptqResult, gptq, roundToNearest } from "./calibrated/gptq.ts";
+export type { CodeFormat } from "./calibrated/grid.ts";
+export { type FactorOptions, factorHessian, type HessianFactor } from "./calibrated/hessian-factor.ts";
+export {
+  joinRows,
+  type OutputError,
+  type SolvedRows,
+  type SolveOptions,
+  solveRows,
+} from "./calibrated/solve-rows.ts";
+export { squaredErrors } from "./calibrated/squared-errors.ts";
 export {
   CalibrationStatistics,
   type InputStatistics,
@@ -12,6 +21,7 @@ export {
   STATISTICS_KEY,
 } from "./calibrated/statistics.ts";
 export { type QuantizedConfig, type QuantizedModel, quantizedConfig } from "./config.ts";
+export { type MxScaleRule, nvfp4GlobalScale } from "./fp4.ts";
 export type { GroupedCodes } from "./grouped-codes.ts";
 export { packAwq } from "./pack-awq.ts";
 export { packCompressedTensors } from "./pack-compressed-tensors.ts";
@@ -22,6 +32,7 @@ export {
   chooseWeights,
   misfitReason,
   type SkipReason,
+  sharesScale,
   type TensorFacts,
   usualReason,
   type WeightChoice,

@@ -61,7 +61,10 @@ export function awqQuantizer({ group }: Pick<IntegerFormat, "group">): WeightQua
   });
 }
 
-/** compressed-tensors, format "pack-quantized". */
+/**
+ * compressed-tensors, format "pack-quantized". Scales are computed and stored in the model's dtype; the codes are chosen in
+ * 32-bit floats, as the original's GPU kernels do (on a CPU it rounds quotients of 16-bit weights twice).
+ */
 export function compressedTensorsQuantizer({ bits, group, symmetric }: IntegerFormat): WeightQuantizer {
   const rule = symmetric ? compressedTensorsSymmetric : compressedTensorsAsymmetric;
   return quantizerFrom({

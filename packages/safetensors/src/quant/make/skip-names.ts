@@ -1,6 +1,6 @@
 /** Modules that are not quantised unless it is asked for: which part of a name tells, and why. */
 const BY_MODULE: readonly (readonly [last: RegExp, reason: string])[] = [
-  [/^(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|seq_relationship)$/, "is a head"],
+  [/^(?:lm_head|embed_out|score|classifier|qa_outputs|seq_relationship)$/, "is a head"],
   [
     /^(?:embed_tokens.*|embed_in|wte|wpe|.*embeddings?|embed_positions|shared|relative_attention_bias)$/,
     "is an embedding",
@@ -12,9 +12,9 @@ const BY_MODULE: readonly (readonly [last: RegExp, reason: string])[] = [
 
 /** The same for modules that have others within. */
 const BY_PARENT: readonly (readonly [part: RegExp, reason: string])[] = [
-  [/^(?:embeddings?)$/, "is an embedding"],
+  [/^embeddings?$/, "is an embedding"],
   [/^router$/, "chooses experts"],
-  [/^(?:lm_head|cls|score|classifier)$/, "is a head"],
+  [/^(?:lm_head|cls|score|classifier|pooler)$/, "is a head"],
   [
     /^(?:visual|vision\w*|vit|image_\w+|patch_embed\w*|audio\w*|speech_\w+|embed_(?:vision|audio))$/,
     "is of a tower for images or sound",

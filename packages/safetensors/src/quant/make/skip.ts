@@ -1,4 +1,5 @@
 import type { Dtype } from "../../dtype/dtype.ts";
+import { quote } from "../../errors.ts";
 import type { Fields } from "../config.ts";
 import { fieldsOf } from "../config.ts";
 import type { WeightQuantizer } from "./quantizer.ts";
@@ -91,7 +92,8 @@ export function chooseWeights<T extends TensorFacts>(
   for (const [i, tensor] of all.entries()) {
     const other = againstGroup.get(runAsOne(tensor.name) ?? "");
     const why =
-      reasons[i] ?? (other === undefined ? undefined : `is run as one with ${other}, which stays dense`);
+      reasons[i] ??
+      (other === undefined ? undefined : `is run as one with ${quote(other)}, which stays dense`);
     if (why === undefined) quantized.push(tensor);
     else skipped.set(tensor.name, why);
   }
@@ -129,7 +131,9 @@ export function runAsOne(name: string): string | undefined {
 
 /** A name for the few weights that runtimes put into one matrix, such as q, k and v, or gate and up of one expert. */
 export function sharesScale(name: string): string | undefined {
-  const [, parent, last = ""] = /^(.*?)([^.]+)\.weight$/.exec(name) ?? [];
-  const together = TOGETHER.get(last);
-  return together && `${parent}${together}`;
+  if (!name.endsWith(".weight")) return undefined;
+  const module = name.slice(0, -".weight".length);
+  const last = module.lastIndexOf(".") + 1;
+  const together = TOGETHER.get(module.slice(last));
+  return together && `${module.slice(0, last)}${together}`;
 }

@@ -17,7 +17,7 @@ export interface AwqInput extends AwqRounding {
   readonly grid?: number | undefined;
   /** Whether scales depend on the weights too. True unless given. */
   readonly duoScaling?: boolean | undefined;
-  /** How many rows, spread over each weight, the loss is measured with. 512 unless given; time goes with it. */
+  /** How many rows, spread over all weights, the loss is measured with. 512 unless given; time goes with it. */
   readonly lossRows?: number | undefined;
 }
 
@@ -50,7 +50,10 @@ export function awqScales(input: AwqInput): AwqScales {
   }
   for (const weight of weights) checkWeight(weight, columns);
   const group = groupSize(input, columns);
-  const measured = weights.map((weight) => spreadRows(weight, columns, lossRows));
+  const elements = weights.reduce((sum, weight) => sum + weight.length, 0);
+  const measured = weights.map((weight) =>
+    spreadRows(weight, columns, Math.ceil((weight.length / elements) * lossRows)),
+  );
   const lossOf = (scale: Float32Array): number =>
     measured.reduce((sum, weight) => sum + lossWith(weight, scale, group, input), 0);
   const plain = new Float32Array(columns).fill(1);

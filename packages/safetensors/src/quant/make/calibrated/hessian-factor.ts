@@ -7,10 +7,12 @@ export interface FactorOptions {
   readonly actOrder?: boolean | undefined;
   /** What is added to the diagonal first, as a share of its mean. 0.01 unless given. */
   readonly damp?: number | undefined;
+  /** Keep the factor in a SharedArrayBuffer, for workers. Not unless said. */
+  readonly shared?: boolean | undefined;
 }
 
 /**
- * What solving needs of a layer's inputs, in memory that workers may share. It is the upper Cholesky factor U of the inverse
+ * What solving needs of a layer's inputs; plain data, which workers can be given. It is the upper Cholesky factor U of the inverse
  * of the damped Hessian, `transposed(U) * U = inverse(H)`.
  */
 export interface HessianFactor {
@@ -46,7 +48,7 @@ export function factorHessian(
   size: number,
   options: FactorOptions = {},
 ): HessianFactor | undefined {
-  const { actOrder = false, damp: asked = 0.01 } = options;
+  const { actOrder = false, damp: asked = 0.01, shared = false } = options;
   if (hessian.length !== size * size) {
     const text = `a Hessian for ${size} inputs has ${size * size} elements, this one has ${hessian.length}`;
     throw new SafetensorsError("SIZE_MISMATCH", text);
@@ -57,7 +59,8 @@ export function factorHessian(
   const dead = Uint8Array.from(diagonal, (value) => (value === 0 ? 1 : 0));
   const mean = diagonal.reduce((sum, value) => sum + value, 0) / size || 1;
   const order = actOrder ? descending(diagonal) : undefined;
-  const inverse = new Float64Array(size * size);
+  const bytes = 8 * size * size;
+  const inverse = new Float64Array(shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes));
   for (let damp = asked; damp <= 1; damp = damp === 0 ? 0.01 : damp * 2) {
     const damping = damp * mean;
     ordered(hessian, size, order, inverse);

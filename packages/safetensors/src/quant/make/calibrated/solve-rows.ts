@@ -65,7 +65,7 @@ export function solveRows(weight: Float32Array, factor: HessianFactor, options: 
   };
 }
 
-/** The rows of one weight, solved in parts, in their order. */
+/** The rows of one weight, solved in parts: at least one, in their order. */
 export function joinRows(parts: readonly SolvedRows[]): SolvedRows {
   const [first] = parts;
   const columns = first!.shape[1];
