@@ -759,9 +759,9 @@ def names():
         "$&",
     ]:
         yield f"{name!r}", named(name)
-    yield "of 10000 characters", named("x" * 10000)
+    yield "of 1000 characters", named("x" * 1000)
     pairs = ",".join(
-        f'"{index}":{entry(shape="[1]", offsets=f"[{index},{index + 1}]")}' for index in range(100)
+        f'"{index}":{entry(shape="[1]", offsets=f"[{index},{index + 1}]")}' for index in range(40)
     )
     yield "numbers, which JavaScript objects would order", file(f"{{{pairs}}}", bytes(100))
 

@@ -48,7 +48,7 @@ function elementsOf(view: TensorView): number[] {
 
 describe("NumPy's answers to indexing, transposing and reshaping", () => {
   it("are many, of both kinds", () => {
-    assert.ok(cases.length >= 1500);
+    assert.ok(cases.length >= 700);
     assert.ok(cases.filter(({ answer }) => answer === "error").length > 50);
   });
 
