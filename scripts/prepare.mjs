@@ -26,8 +26,10 @@ export async function prepare() {
     console.error("Installing the development tools (first time only) …");
     runNpm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   }
+  // Only now is everything installed that these need.
+  const { buildKernels } = await import("./build-kernels.mjs");
+  await buildKernels();
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"]);
-  // Only now is everything installed that it needs.
   const { bundleCli } = await import("./bundle-cli.mjs");
   await bundleCli();
 }

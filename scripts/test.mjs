@@ -7,7 +7,7 @@ import { prepare, ROOT, run } from "./prepare.mjs";
 
 /** Folders of many short tests that share no state: each is one process, as starting one takes longer than most of them. */
 const TOGETHER =
-  /\/(?:checkpoint|compare|consolidate|dtype|format|manifest|numpy|parallel|quant|save|torch|transform|view|zip)(?:\/|$)/;
+  /\/(?:checkpoint|compare|consolidate|dtype|format|kernels|manifest|numpy|parallel|quant|save|torch|transform|view|zip)(?:\/|$)/;
 
 const wanted = process.argv.slice(2);
 await prepare();

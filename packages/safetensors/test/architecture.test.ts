@@ -7,6 +7,7 @@ import { manifest, sources } from "./sources.ts";
 const FLOORS: readonly (readonly string[])[] = [
   ["errors.ts", "limits.ts"],
   ["dtype"],
+  ["kernels"],
   ["format", "source"],
   ["view", "zip"],
   ["plan"],

@@ -9,22 +9,24 @@ import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { type AxisCut, type Cut, cutShape, cutView } from "../view/cut.ts";
 import { cutOfDense, cutParts, denseShape, grainOf } from "./cut-parts.ts";
 import type { KernelCall } from "./kernels/call.ts";
-import { runKernel } from "./kernels/run.ts";
 import type { PartData, QuantizedWeight } from "./weight.ts";
-
-/** How a weight is decoded. */
-export interface DecodeOptions {
-  /** Decodes a piece; plain JavaScript, here, unless given. */
-  readonly run?: KernelRunner | undefined;
-  /** Values that are decoded at once, unless the limits of words and blocks ask for more: 2 Mi (8 MiB) if not given. */
-  readonly panel?: number | undefined;
-}
 
 /** Rows and columns of a square that stays in the cache of the processor. */
 const TILE = 32;
 
-/** Does the work of a call, here or elsewhere. */
-export type KernelRunner = (call: KernelCall, out: Float32Array) => Float32Array | Promise<Float32Array>;
+/** What makes values of calls, here or elsewhere: `Kernels`, or a `KernelPool`. */
+export interface DenseKernels {
+  /** The values of a call as packed floats. */
+  dense(call: KernelCall, dtype: FloatDtype): Uint8Array | Promise<Uint8Array>;
+}
+
+/** How a weight is decoded. */
+export interface DecodeOptions {
+  /** The fastest that there are here unless given: see `loadKernels`. */
+  readonly kernels?: DenseKernels | undefined;
+  /** Values that are decoded at once, unless the limits of words and blocks ask for more: 2 Mi (8 MiB) if not given. */
+  readonly panel?: number | undefined;
+}
 
 /** A run of rows of the weight, as bytes of the dense tensor. */
 interface Panel {
@@ -41,7 +43,7 @@ export class DequantizedSource implements ByteSource {
   readonly #weight: QuantizedWeight;
   readonly #part: (name: string) => TensorHandle;
   readonly #dtype: FloatDtype;
-  readonly #run: KernelRunner;
+  readonly #kernels: DenseKernels | undefined;
   /** Axis of the dense form along which panels follow each other, its indices, those in a panel, and the bytes of one. */
   readonly #axis: number;
   readonly #rows: number;
@@ -53,12 +55,12 @@ export class DequantizedSource implements ByteSource {
     weight: QuantizedWeight,
     part: (name: string) => TensorHandle,
     dtype: FloatDtype,
-    { run = runHere, panel = 1 << 21 }: DecodeOptions = {},
+    { kernels, panel = 1 << 21 }: DecodeOptions = {},
   ) {
     this.#weight = weight;
     this.#part = part;
     this.#dtype = dtype;
-    this.#run = run;
+    this.#kernels = kernels;
     const shape = denseShape(weight);
     this.size = (elementCount(shape) * DTYPES[dtype].bits) / 8;
     // Panels are rows of the dense form, which are columns of the stored one if that lies the other way round.
@@ -122,10 +124,11 @@ export class DequantizedSource implements ByteSource {
   async #decode(start: number, options: ReadOptions | undefined): Promise<Uint8Array> {
     const weight = this.#weight;
     const cut = cutOfDense(weight, this.#cutAt(start));
-    const piece = await decodePiece(weight, this.#part, cut, { ...options, run: this.#run });
-    const values = weight.transposed ? swapped(piece, cutShape(weight.shape, cut)) : piece;
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    return this.#dtype === "F32" ? bytes : castFloats("F32", this.#dtype, bytes);
+    const call = await callFor(weight, this.#part, cut, options ?? {});
+    const kernels = await orFastest(this.#kernels);
+    if (!weight.transposed) return kernels.dense(call, this.#dtype);
+    const values = swapped(floatsOf(await kernels.dense(call, "F32")), cutShape(weight.shape, cut));
+    return castFloats("F32", this.#dtype, new Uint8Array(values.buffer));
   }
 
   get #storedAxis(): number {
@@ -163,23 +166,36 @@ export async function decodePiece(
   weight: QuantizedWeight,
   part: (name: string) => TensorHandle,
   cut: Cut,
-  { run = runHere, ...options }: ReadOptions & Pick<DecodeOptions, "run"> = {},
+  { kernels, ...options }: ReadOptions & Pick<DecodeOptions, "kernels"> = {},
 ): Promise<Float32Array> {
-  const { shape, parts } = cutParts(weight, cut);
-  const data = new Map<string, PartData>();
-  for (const one of parts) {
-    const view = cutView(part(one.part.name).view, one.cut);
-    const read = async (): Promise<PartData> => {
-      return { dtype: view.dtype, shape: view.shape, bytes: await readView(view, options) };
-    };
-    data.set(one.part.role, one.restated ?? (await read()));
-  }
-  return run(weight.decode(data, shape), new Float32Array(elementCount(shape)));
+  const call = await callFor(weight, part, cut, options);
+  return floatsOf(await (await orFastest(kernels)).dense(call, "F32"));
 }
 
-function runHere(call: KernelCall, out: Float32Array): Float32Array {
-  runKernel(call, out);
-  return out;
+async function callFor(
+  weight: QuantizedWeight,
+  part: (name: string) => TensorHandle,
+  cut: Cut,
+  options: ReadOptions,
+): Promise<KernelCall> {
+  const { shape, parts } = cutParts(weight, cut);
+  const data = new Map<string, PartData>();
+  for (const { part: stored, cut, restated } of parts) {
+    const view = cutView(part(stored.name).view, cut);
+    const bytes = restated ? restated.bytes : await readView(view, options);
+    data.set(stored.role, restated ?? { dtype: view.dtype, shape: view.shape, bytes });
+  }
+  return weight.decode(data, shape);
+}
+
+/** Loaded when first needed: what only looks at weights does without them. */
+async function orFastest(kernels: DenseKernels | undefined): Promise<DenseKernels> {
+  return kernels ?? (await import("./kernels/load.ts")).loadKernels();
+}
+
+/** Packed floats in memory of their own, or that begins at a multiple of four. */
+function floatsOf({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array {
+  return new Float32Array(buffer, byteOffset, byteLength / 4);
 }
 
 /** The panel that was read last: of many weights, which are read one after the other, only one is in memory. */

@@ -6,7 +6,7 @@ export {
   quantConfigOf,
 } from "./config.ts";
 export { cutOfDense, cutParts, denseShape, grainOf, type PartCut, type WeightCut } from "./cut-parts.ts";
-export { type DecodeOptions, decodePiece, type KernelRunner } from "./dense-source.ts";
+export { type DecodeOptions, type DenseKernels, decodePiece } from "./dense-source.ts";
 export { type DequantizeOptions, dequantized } from "./dequantize.ts";
 export { type FindOptions, findQuantized, type Quantization } from "./find.ts";
 export type {
@@ -17,6 +17,7 @@ export type {
   ScaledBytesCall,
   ScaledNibblesCall,
 } from "./kernels/call.ts";
+export { type Kernels, loadKernels, plainKernels } from "./kernels/load.ts";
 export { runKernel } from "./kernels/run.ts";
 export { denseConfig, QUANT_ONLY_FILES, withQuantizationConfig } from "./rewrite-config.ts";
 export type { QuantProblem, UnsupportedWeights } from "./scheme.ts";

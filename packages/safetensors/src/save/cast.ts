@@ -1,8 +1,9 @@
 import { PieceTaker } from "../checkpoint/piece-taker.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
-import { type CastOptions, type FloatDtype, floatCaster, isFloatDtype } from "../dtype/cast.ts";
+import { type CastOptions, type FloatDtype, isFloatDtype } from "../dtype/cast.ts";
 import { DTYPES, type Dtype, elementCount } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
+import { kernelCaster } from "../kernels/cast.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { TensorStream } from "./save.ts";
 
@@ -24,7 +25,7 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
     buffer: Uint8Array,
     readOptions?: ReadOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const cast = floatCaster(from as FloatDtype, to, options, name);
+    const cast = await kernelCaster(from as FloatDtype, to, options, name);
     const size = pieceBytes(from, to, buffer.length);
     // A tensor of a few bytes may be larger before the cast than the buffer for what it becomes.
     const memory = size <= buffer.length ? buffer.subarray(0, size) : new Uint8Array(size);

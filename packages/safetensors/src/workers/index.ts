@@ -1,5 +1,6 @@
 /** Reads and decodes tensors in workers, into shared memory. */
 export type { PoolInput } from "./input.ts";
+export { type KernelPool, type KernelPoolOptions, openKernelPool } from "./kernel-pool.ts";
 export type { TensorForm } from "./messages.ts";
 export {
   openPool,

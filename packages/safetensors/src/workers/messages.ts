@@ -1,6 +1,9 @@
+import type { FloatDtype } from "../dtype/cast.ts";
 import type { Dtype } from "../dtype/dtype.ts";
 import { type ErrorCode, type ErrorDetails, SafetensorsError } from "../errors.ts";
 import type { ReadMode } from "../format/mode.ts";
+import type { KernelCall } from "../quant/kernels/call.ts";
+import type { Part } from "../quant/kernels/wasm.ts";
 import type { RetryOptions } from "../source/backoff.ts";
 import type { IndexItem } from "../view/index-items.ts";
 
@@ -76,7 +79,19 @@ export type ToWorker =
       readonly isNew: boolean;
       readonly jobs: SentJobs;
     }
-  | { readonly kind: "abort"; readonly call: number };
+  | { readonly kind: "abort"; readonly call: number }
+  | ComputeMessage;
+
+/** A part of the work of a kernel call. */
+export interface ComputeMessage {
+  readonly kind: "compute";
+  readonly batch: number;
+  readonly call: KernelCall;
+  readonly dtype: FloatDtype;
+  /** Shared memory for the values of the whole call. */
+  readonly result: Uint8Array;
+  readonly part: Part;
+}
 
 /** From a worker to the pool. */
 export type FromWorker =

@@ -15,6 +15,7 @@ import { decodeInto, isFloat32 } from "./decode-into.ts";
 import { aligned } from "./groups.ts";
 import { countForCollector } from "./memory.ts";
 import {
+  type ComputeMessage,
   type FromWorker,
   type Job,
   receiveJobs,
@@ -54,9 +55,10 @@ export class PoolServer {
   /** Takes a message from the pool. Never throws or rejects: what goes wrong is sent back. */
   async receive(message: ToWorker): Promise<void> {
     if (message.kind === "abort") return this.#calls.get(message.call)?.stopper.abort();
-    const batch = message.kind === "run" ? message.batch : undefined;
+    const batch = message.kind === "open" ? undefined : message.batch;
     try {
-      this.#post(message.kind === "open" ? await this.#open(message) : await this.#run(message));
+      if (message.kind === "open") this.#post(await this.#open(message));
+      else this.#post(await (message.kind === "run" ? this.#run(message) : compute(message)));
     } catch (error) {
       this.#post({ kind: "failed", batch, error: sendError(error) });
     }
@@ -131,6 +133,16 @@ export class PoolServer {
     if (scratch.length > (this.#scratch?.length ?? 0) && scratch.length <= KEPT_BYTES)
       this.#scratch = scratch;
   }
+}
+
+/** Loaded when first asked for, as most pools only read. */
+async function compute({ batch, call, dtype, result, part }: ComputeMessage): Promise<FromWorker> {
+  const [{ kernelModule }, { denseWasm }] = await Promise.all([
+    import("../kernels/module.ts"),
+    import("../quant/kernels/wasm.ts"),
+  ]);
+  denseWasm(await kernelModule(), call, dtype, result, part);
+  return { kind: "done", batch };
 }
 
 async function openInput(

@@ -55,4 +55,22 @@ describe("kernels in WebAssembly", () => {
     );
     fc.assert(same, { seed: 42, numRuns: 80 });
   });
+
+  it("take words that are many a step at a time", () => {
+    for (const kernel of ["k-major", "awq"] as const) {
+      const same = fc.property(CALLS[kernel], fc.integer({ min: 1, max: 3 }), (call, by) => {
+        module.clear();
+        const job = call.rows * call.columns > 0 ? wasmJob(module, call, 0) : undefined;
+        if (!job) return;
+        const { units, values, multiple } = job;
+        const out = module.reserve(units * values * 4);
+        const step = by * multiple;
+        for (let first = 0; first < units; first += step)
+          job.fill(first, Math.min(step, units - first), out + first * values * 4);
+        const bytes = module.bytes(out, units * values * 4).slice();
+        assert.ok(sameFloats(new Float32Array(bytes.buffer), plain(call)));
+      });
+      fc.assert(same, { seed: 42, numRuns: 60 });
+    }
+  });
 });

@@ -13,19 +13,19 @@ export function runAwq(call: AwqCall, out: Float32Array): void {
   const { rows, columns, words, scales, zeros } = call;
   const groups = groupOfColumns(call.group, columns);
   const rowWords = rows / 8;
+  const fillRow = (row: number, left: number, right: number): void => {
+    const shift = SHIFTS[row % 8]!;
+    const start = row * columns;
+    for (let column = left, at = left * rowWords + (row >>> 3); column < right; column++, at += rowWords) {
+      const scale = groups[column]! * rows + row;
+      out[start + column] = (((words[at]! >>> shift) & 15) - zeros[scale]!) * scales[scale]!;
+    }
+  };
   for (let left = 0; left < columns; left += TILE_COLUMNS) {
     const right = Math.min(columns, left + TILE_COLUMNS);
     for (let first = 0; first < rowWords; first += TILE_WORDS) {
       const bottom = Math.min(rows, (first + TILE_WORDS) * 8);
-      for (let row = first * 8; row < bottom; row++) {
-        const shift = SHIFTS[row % 8]!;
-        const place = Math.floor(row / 8);
-        for (let column = left; column < right; column++) {
-          const code = (words[column * rowWords + place]! >>> shift) & 15;
-          const scale = groups[column]! * rows + row;
-          out[row * columns + column] = (code - zeros[scale]!) * scales[scale]!;
-        }
-      }
+      for (let row = first * 8; row < bottom; row++) fillRow(row, left, right);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { PackedRowsCall } from "./call.ts";
 import { wordsPerRow } from "./check.ts";
+import { unpackCodes } from "./codes.ts";
 import { groupOfColumns } from "./groups.ts";
 
 /** Codes that lie row by row. The call is checked already. */
@@ -8,28 +9,26 @@ export function runPackedRows(call: PackedRowsCall, out: Float32Array): void {
   const groups = groupOfColumns(call.groups, columns);
   const rowGroups = scales.length / rows;
   const rowWords = wordsPerRow(columns, bits, perWord);
-  // Bits of a word in use.
   const full = perWord === undefined ? 32 : perWord * bits;
-  const mask = 2 ** bits - 1;
-  for (let row = 0; row < rows; row++) {
-    let at = row * rowWords;
-    let shift = 0;
-    for (let column = 0; column < columns; column++) {
-      let code = words[at]! >>> shift;
-      shift += bits;
-      if (shift >= full) {
-        shift -= full;
-        at++;
-        if (shift > 0) code |= words[at]! << (bits - shift);
+  const codes = new Uint8Array(columns);
+  const rowZeros = new Float32Array(rowGroups);
+  if (typeof zeros === "number") rowZeros.fill(zeros);
+  const fillRow = (row: number): void => {
+    unpackCodes(words, row * rowWords, 1, bits, full, codes);
+    const start = row * columns;
+    const first = row * rowGroups;
+    if (biases) {
+      for (let column = 0; column < columns; column++) {
+        const scale = first + groups[column]!;
+        out[start + column] = Math.fround(codes[column]! * scales[scale]!) + biases[scale]!;
       }
-      code &= mask;
-      const scale = row * rowGroups + groups[column]!;
-      if (biases) {
-        out[row * columns + column] = Math.fround(code * scales[scale]!) + biases[scale]!;
-      } else {
-        const zero = typeof zeros === "number" ? Math.fround(zeros) : zeros[scale]!;
-        out[row * columns + column] = Math.fround(code - zero) * scales[scale]!;
-      }
+      return;
     }
-  }
+    if (typeof zeros !== "number") rowZeros.set(zeros.subarray(first, first + rowGroups));
+    for (let column = 0; column < columns; column++) {
+      const group = groups[column]!;
+      out[start + column] = Math.fround(codes[column]! - rowZeros[group]!) * scales[first + group]!;
+    }
+  };
+  for (let row = 0; row < rows; row++) fillRow(row);
 }

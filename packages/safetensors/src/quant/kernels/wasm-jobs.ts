@@ -8,6 +8,7 @@ import type {
   ScaledBytesCall,
   ScaledNibblesCall,
 } from "./call.ts";
+import { groupOfColumns } from "./groups.ts";
 
 /** A call as steps for kernels in WebAssembly: `units` of so many values, which lie behind one another in the output. */
 export interface WasmJob {
@@ -20,33 +21,39 @@ export interface WasmJob {
 }
 
 /** Values of a step: as F32 they fit the second cache, from where they are copied out. */
-const STEP = 1 << 17;
+const STEP = 1 << 16;
 
 /** Of fewer values the way into the memory and out of it costs more than it saves. */
 const LEAST = 256;
 
-/** Bytes of arrays of a call that are copied whole before the first step, and of a step of units that are long. */
+/** Bytes of an array of a call that are copied before the first step, and of the values of a step of units that are long. */
 const MOST_BYTES = 16 << 20;
 
+type Size = Pick<WasmJob, "units" | "values" | "multiple">;
+
 /** Units of a step. */
-export function stepUnits({
-  units,
-  values,
-  multiple,
-}: Pick<WasmJob, "units" | "values" | "multiple">): number {
+export function stepUnits({ units, values, multiple }: Size): number {
   return Math.min(units, Math.max(multiple, Math.floor(STEP / values / multiple) * multiple));
 }
 
-/** Kernels for the calls that are usual; `undefined` for others. The call is checked already, and not empty. */
-export function wasmJob(module: KernelModule, call: KernelCall): WasmJob | undefined {
+/**
+ * Kernels for the calls that are usual; `undefined` for others. The call is checked already, and not empty.
+ *
+ * @param most bytes of words that are copied before the first step
+ */
+export function wasmJob(
+  module: KernelModule,
+  call: KernelCall,
+  most: number = MOST_BYTES,
+): WasmJob | undefined {
   const { rows, columns } = call;
   // Rows of a step are at most eight, or what a step has room for.
   if (rows * columns < LEAST || columns * 8 * 4 > MOST_BYTES) return undefined;
   switch (call.kernel) {
     case "k-major":
-      return kMajorJob(module, call);
+      return kMajorJob(module, call, most);
     case "awq":
-      return awqJob(module, call);
+      return awqJob(module, call, most);
     case "packed-rows":
       return packedRowsJob(module, call);
     case "scaled-bytes":
@@ -56,41 +63,51 @@ export function wasmJob(module: KernelModule, call: KernelCall): WasmJob | undef
   }
 }
 
-/** Codes of 4 bits, and groups of neighbours. */
-function kMajorJob(module: KernelModule, call: KMajorCall): WasmJob | undefined {
+/** Four rows at a time; faster for codes of 4 bits in groups of neighbours. */
+function kMajorJob(module: KernelModule, call: KMajorCall, most: number): WasmJob | undefined {
   const { rows, columns, bits, words, scales, zeros } = call;
-  const group = neighbours(call.groups, columns);
-  if (bits !== 4 || rows % 4 !== 0 || columns % 8 !== 0 || !group || group % 8 !== 0) return undefined;
-  if (words.byteLength > MOST_BYTES) return undefined;
-  const { address, stride } = placeColumns(module, words, rows);
+  if (rows % 4 !== 0) return undefined;
+  const size = { units: rows, values: columns, multiple: 4 };
+  const input = columnInput(module, words, 1, size, most);
   const [scaleAt, zeroAt] = [module.place(scales), module.place(new Float32Array(zeros))];
+  const { kMajor, kMajor4 } = module.functions;
+  const group = neighbours(call.groups, columns);
+  if (bits === 4 && columns % 8 === 0 && group !== undefined && group % 8 === 0) {
+    return {
+      ...size,
+      fill: (first, count, out) => {
+        const { address, stride } = input(first, count);
+        const at = first * 4;
+        kMajor4(address, stride, scaleAt + at, zeroAt + at, rows * 4, out, count, columns, group);
+      },
+    };
+  }
+  const groups = module.place(groupOfColumns(call.groups, columns));
   return {
-    units: rows,
-    values: columns,
-    multiple: 4,
+    ...size,
     fill: (first, count, out) => {
+      const { address, stride } = input(first, count);
       const at = first * 4;
-      const { kMajor4 } = module.functions;
-      kMajor4(address + at, stride, scaleAt + at, zeroAt + at, rows * 4, out, count, columns, group);
+      kMajor(address, stride, bits, scaleAt + at, zeroAt + at, rows * 4, groups, out, count, columns);
     },
   };
 }
 
 /** Groups of whole vectors. */
-function awqJob(module: KernelModule, call: AwqCall): WasmJob | undefined {
+function awqJob(module: KernelModule, call: AwqCall, most: number): WasmJob | undefined {
   const { rows, columns, words, scales, zeros } = call;
   const group = Math.min(call.group, columns);
-  if (columns % 16 !== 0 || group % 16 !== 0 || words.byteLength > MOST_BYTES) return undefined;
-  const { address, stride } = placeColumns(module, words, rows / 8);
+  if (columns % 16 !== 0 || group % 16 !== 0) return undefined;
+  const size = { units: rows, values: columns, multiple: 8 };
+  const input = columnInput(module, words, 8, size, most);
   const [scaleAt, zeroAt] = [module.place(scales), module.place(new Float32Array(zeros))];
   return {
-    units: rows,
-    values: columns,
-    multiple: 8,
+    ...size,
     fill: (first, count, out) => {
+      const { address, stride } = input(first, count);
       const at = first * 4;
       const { awq4 } = module.functions;
-      awq4(address + at / 8, stride, scaleAt + at, zeroAt + at, rows * 4, out, count, columns, group);
+      awq4(address, stride, scaleAt + at, zeroAt + at, rows * 4, out, count, columns, group);
     },
   };
 }
@@ -183,7 +200,7 @@ function input(
   module: KernelModule,
   array: Uint8Array | Uint32Array | Float32Array,
   bytes: number,
-  size: Pick<WasmJob, "units" | "values" | "multiple">,
+  size: Size,
 ): (first: number, count: number) => number {
   const address = module.reserve(stepUnits(size) * bytes);
   const all = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
@@ -194,20 +211,37 @@ function input(
 }
 
 /**
- * Copies the words of all columns, `width` of each. Where columns would lie a multiple of 4 KiB apart, all in the same
- * few places of the caches, they are moved apart.
+ * Gives the words of some rows, `perWord` of which share one, in all columns: copied whole before the first step, or if they
+ * are many for each step. Where columns would lie a multiple of 4 KiB apart, all in the same few places of the caches,
+ * they are moved apart.
  */
-function placeColumns(
+function columnInput(
   module: KernelModule,
   words: Uint32Array,
-  width: number,
-): { address: number; stride: number } {
-  const bytes = width * 4;
-  if (bytes % 4096 !== 0) return { address: module.place(words), stride: bytes };
-  const stride = bytes + 64;
-  const count = words.length / width;
-  const address = module.reserve(count * stride);
-  const target = module.words(address, (count * stride) / 4);
-  for (let i = 0; i < count; i++) target.set(words.subarray(i * width, (i + 1) * width), (i * stride) / 4);
-  return { address, stride };
+  perWord: number,
+  size: Size,
+  most: number,
+): (first: number, count: number) => { readonly address: number; readonly stride: number } {
+  const width = size.units / perWord;
+  const height = words.length / width;
+  const copy = (address: number, stride: number, first: number, count: number): void => {
+    const target = module.words(address, (height * stride) / 4);
+    for (let i = 0; i < height; i++) {
+      const start = i * width + first;
+      target.set(words.subarray(start, start + count), (i * stride) / 4);
+    }
+  };
+  if (words.byteLength > most) {
+    const address = module.reserve((height * stepUnits(size) * 4) / perWord);
+    return (first, count) => {
+      const stride = (count / perWord) * 4;
+      copy(address, stride, first / perWord, count / perWord);
+      return { address, stride };
+    };
+  }
+  const isApart = width % 1024 !== 0;
+  const stride = width * 4 + (isApart ? 0 : 64);
+  const address = isApart ? module.place(words) : module.reserve(height * stride);
+  if (!isApart) copy(address, stride, 0, width);
+  return (first) => ({ address: address + (first / perWord) * 4, stride });
 }

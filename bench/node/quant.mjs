@@ -1,0 +1,103 @@
+// Makes a weight dense, or casts one, over and over, into the same memory; only that is timed. Then hashes the result.
+import { createHash } from "node:crypto";
+import { toFloat32 } from "safetensors.js/dtype";
+import { loadKernels } from "safetensors.js/quant";
+import { openKernelPool } from "safetensors.js/workers";
+import { report } from "./report.mjs";
+
+const [task, threads, side] = process.argv.slice(2);
+const REPEATS = 9;
+
+const n = Number(side);
+const GROUP = 128;
+
+/** Words that Python makes alike. */
+function words(count, seed) {
+  const result = new Uint32Array(count);
+  for (let i = 0; i < count; i++)
+    result[i] = Math.imul(i + seed, 0x9e3779b9) ^ (Math.imul(i, 0x85ebca6b) >>> 13);
+  return result;
+}
+
+/** Floats from 1/128 to 1/64. */
+const floats = (count) => new Float32Array(words(count, 7).map((word) => 0x3c000000 | (word >>> 9)).buffer);
+
+/** Bytes none of which is a NaN as F8_E4M3. */
+const f8 = () => new Uint8Array(words((n * n) / 4, 1).map((word) => word & 0xf7f7f7f7).buffer);
+
+const grouped = {
+  rows: n,
+  columns: n,
+  scales: floats((n * n) / GROUP),
+  zeros: new Uint8Array((n * n) / GROUP).fill(8),
+};
+const packed = words((n * n) / 8, 1);
+const CALLS = {
+  gptq: () => ({ kernel: "k-major", ...grouped, bits: 4, words: packed, groups: GROUP }),
+  awq: () => ({ kernel: "awq", ...grouped, words: packed, group: GROUP }),
+  fp8: () => ({
+    kernel: "scaled-bytes",
+    rows: n,
+    columns: n,
+    codes: f8(),
+    table: toFloat32(
+      "F8_E4M3",
+      Uint8Array.from({ length: 256 }, (_, code) => code),
+      256,
+    ),
+    scales: floats((n / GROUP) ** 2),
+    blockRows: GROUP,
+    blockColumns: GROUP,
+  }),
+  mxfp4: () => ({
+    kernel: "scaled-nibbles",
+    rows: n,
+    columns: n,
+    codes: new Uint8Array(packed.buffer),
+    highFirst: false,
+    table: Float32Array.of(0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6),
+    scales: toFloat32("F8_E8M0", exponents((n * n) / 32), (n * n) / 32),
+    block: 32,
+  }),
+};
+
+/** E8M0 from 2^-7 to 2^0. */
+function exponents(count) {
+  return Uint8Array.from(words(count, 7), (word) => 120 + (word >>> 29));
+}
+
+const DTYPES = { f32: "F32", bf16: "BF16", f8: "F8_E4M3" };
+
+const kernels = await loadKernels();
+const [from, to = "f32"] = task.split("-");
+let compute;
+let close = () => {};
+if (CALLS[from]) {
+  const call = CALLS[from]();
+  const dtype = DTYPES[to];
+  if (threads === "one") {
+    const result = kernels.dense(call, dtype);
+    compute = () => kernels.dense(call, dtype, result);
+  } else {
+    const pool = openKernelPool();
+    const result = await pool.dense(call, dtype);
+    compute = () => pool.dense(call, dtype, result);
+    close = () => pool.close();
+  }
+} else {
+  const bytes =
+    from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
+  const result = kernels.cast(DTYPES[from], DTYPES[to], bytes);
+  compute = () => kernels.cast(DTYPES[from], DTYPES[to], bytes, result);
+}
+
+const times = [];
+let result;
+for (let run = 0; run < 2 * REPEATS; run++) {
+  const start = performance.now();
+  result = await compute();
+  // The first ones are compiled on the way.
+  if (run >= REPEATS) times.push(performance.now() - start);
+}
+await close();
+report({ times, checksum: createHash("sha256").update(result).digest("hex") });

@@ -1,0 +1,11 @@
+// Kernels in WebAssembly with SIMD. The host puts arrays into the memory and passes their addresses; addresses and strides
+// are in bytes, counts in elements. Casts go on to the next multiple of 16 elements: there must be memory behind.
+export * from "./awq";
+export * from "./cast";
+export * from "./k-major";
+export * from "./packed-rows";
+export * from "./scaled-bytes";
+export * from "./scaled-nibbles";
+
+/** Where the memory begins that the host may use. */
+export const memoryBase: usize = __heap_base;

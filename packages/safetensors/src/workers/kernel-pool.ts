@@ -1,0 +1,171 @@
+import type { FloatDtype } from "../dtype/cast.ts";
+import { DTYPES } from "../dtype/dtype.ts";
+import { SafetensorsError } from "../errors.ts";
+import type { KernelCall } from "../quant/kernels/call.ts";
+import { checkCall } from "../quant/kernels/check.ts";
+import { countForCollector } from "./memory.ts";
+import { type ComputeMessage, type FromWorker, receiveError } from "./messages.ts";
+import { processors, startThread, type Thread } from "./thread.ts";
+
+/** Workers, unless said otherwise: more gain little, as they share the way to memory. */
+const USUAL_WORKERS = 4;
+const MAX_WORKERS = 64;
+
+/** Calls of fewer values are done by one worker: sending takes about as long as the work. */
+const PART_VALUES = 1 << 18;
+
+/** Options of `openKernelPool`. */
+export interface KernelPoolOptions {
+  /** Number of workers; unless said otherwise one for each processor, 4 at most. */
+  readonly workers?: number | undefined;
+  /** Ends the pool; what it does fails with the reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** See `PoolOptions`. */
+  readonly program?: URL | undefined;
+}
+
+/** A part of a call that a worker does. */
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A worker, and what it is doing. */
+interface Hand {
+  readonly thread: Thread;
+  readonly waiting: Map<number, Waiting>;
+}
+
+/**
+ * Workers that do the work of kernel calls, each a part of every large one. They keep a process alive only while they
+ * work. Close the pool when done (`await using` does).
+ *
+ * @throws `UNSUPPORTED` where there are no workers or no shared memory, as `openPool` does; `OUT_OF_RANGE`; the signal's
+ *   reason
+ */
+export function openKernelPool(options: KernelPoolOptions = {}): KernelPool {
+  const { workers = Math.min(processors(), USUAL_WORKERS), signal, program } = options;
+  signal?.throwIfAborted();
+  if (!(Number.isInteger(workers) && workers > 0 && workers <= MAX_WORKERS)) {
+    throw new SafetensorsError("OUT_OF_RANGE", `a pool has 1 to ${MAX_WORKERS} workers, not ${workers}`);
+  }
+  return new KernelPool(workers, program, signal);
+}
+
+/** See `openKernelPool`. */
+export class KernelPool implements AsyncDisposable {
+  readonly #hands: Hand[] = [];
+  readonly #signal: AbortSignal | undefined;
+  #nextBatch = 0;
+  /** Who begins, so that small calls are shared out. */
+  #nextHand = 0;
+  /** Why it has ended. */
+  #over: unknown;
+
+  constructor(workers: number, program: URL | undefined, signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    try {
+      while (this.#hands.length < workers) this.#hands.push(this.#start(program));
+    } catch (error) {
+      void this.#end(error);
+      throw error;
+    }
+    signal?.addEventListener("abort", this.#abort);
+  }
+
+  /**
+   * The values of a call as packed floats of a dtype, in shared memory. Calls that are made one after the other need not
+   * wait for each other, and are done in this order.
+   *
+   * @param into shared memory of this size; new memory unless given
+   * @throws `SIZE_MISMATCH` if the arrays have other sizes than the call says; as `castFloats`; `IO` if a worker dies;
+   *   `CLOSED`; the signal's reason
+   */
+  async dense(call: KernelCall, dtype: FloatDtype, into?: Uint8Array): Promise<Uint8Array> {
+    if (this.#over !== undefined) throw this.#over;
+    const values = call.rows * call.columns;
+    checkCall(call, values);
+    const result = into ?? new Uint8Array(sharedMemory((values * DTYPES[dtype].bits) / 8));
+    if (!(result.buffer instanceof SharedArrayBuffer))
+      throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
+    const parts = Math.max(1, Math.min(this.#hands.length, Math.floor(values / PART_VALUES)));
+    const sent = parts > 1 ? inSharedMemory(call) : call;
+    const first = this.#nextHand;
+    this.#nextHand = (first + parts) % this.#hands.length;
+    const working = Array.from({ length: parts }, (_, part) => {
+      const hand = this.#hands[(first + part) % this.#hands.length]!;
+      return this.#send(hand, { call: sent, dtype, result, part: { part, parts } });
+    });
+    await Promise.all(working);
+    return result;
+  }
+
+  /** Ends the workers; what they are doing fails. */
+  async close(): Promise<void> {
+    await this.#end(new SafetensorsError("CLOSED", "the pool has been closed"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  readonly #abort = (): void => void this.#end(this.#signal?.reason);
+
+  #start(program: URL | undefined): Hand {
+    const waiting: Hand["waiting"] = new Map();
+    const thread = startThread(program, {
+      message: (message) => this.#receive({ thread, waiting }, message),
+      died: (reason) => {
+        const text = `a worker of the pool has died, which closes the pool: ${reason}`;
+        void this.#end(new SafetensorsError("IO", text));
+      },
+    });
+    thread.hold(false);
+    return { thread, waiting };
+  }
+
+  #send(hand: Hand, work: Omit<ComputeMessage, "kind" | "batch">): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const batch = this.#nextBatch++;
+      hand.thread.post({ kind: "compute", batch, ...work });
+      hand.waiting.set(batch, { resolve, reject });
+      hand.thread.hold(true);
+    });
+  }
+
+  #receive({ thread, waiting }: Hand, message: FromWorker): void {
+    if (message.kind === "opened" || message.batch === undefined) return;
+    const one = waiting.get(message.batch);
+    waiting.delete(message.batch);
+    if (waiting.size === 0) thread.hold(false);
+    if (message.kind === "done") one?.resolve();
+    else one?.reject(receiveError(message.error));
+  }
+
+  async #end(error: unknown): Promise<void> {
+    this.#over ??= error;
+    this.#signal?.removeEventListener("abort", this.#abort);
+    for (const { waiting } of this.#hands) {
+      for (const { reject } of waiting.values()) reject(this.#over);
+      waiting.clear();
+    }
+    await Promise.all(this.#hands.map(({ thread }) => thread.stop()));
+  }
+}
+
+/** The call with its arrays in shared memory, so that it is not copied for each worker. */
+function inSharedMemory(call: KernelCall): KernelCall {
+  const moved = Object.entries(call).map(([name, value]) => {
+    if (!ArrayBuffer.isView(value)) return [name, value];
+    const array = value as Uint32Array;
+    const copy = new (array.constructor as Uint32ArrayConstructor)(sharedMemory(array.byteLength));
+    copy.set(array);
+    return [name, copy];
+  });
+  return Object.fromEntries(moved) as KernelCall;
+}
+
+function sharedMemory(bytes: number): SharedArrayBuffer {
+  countForCollector(bytes);
+  return new SharedArrayBuffer(bytes);
+}

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { after, describe, it } from "node:test";
+import fc from "fast-check";
+import { castFloats } from "../../src/dtype/cast.ts";
+import type { KernelCall } from "../../src/quant/kernels/call.ts";
+import { runKernel } from "../../src/quant/kernels/run.ts";
+import { openKernelPool } from "../../src/workers/kernel-pool.ts";
+import { CALLS, sameFloats } from "../quant/kernel-calls.ts";
+
+const GROUP = 128;
+
+/** A call of so many rows of 1024; large ones are done by all workers. */
+function callOf(rows: number): KernelCall {
+  const groups = rows * (1024 / GROUP);
+  return {
+    kernel: "packed-rows",
+    rows,
+    columns: 1024,
+    bits: 4,
+    words: Uint32Array.from({ length: rows * 128 }, (_, i) => Math.imul(i, 0x9e3779b9)),
+    scales: Float32Array.from({ length: groups }, (_, i) => 1 / (i + 1)),
+    zeros: 8,
+    groups: GROUP,
+  };
+}
+
+/** The same, but that no kernel is made for it. */
+function unusualCallOf(rows: number): KernelCall {
+  const columns = 1021;
+  return {
+    kernel: "k-major",
+    rows,
+    columns,
+    bits: 3,
+    words: Uint32Array.from({ length: 96 * rows }, (_, i) => Math.imul(i, 0x9e3779b9)),
+    scales: Float32Array.from({ length: rows }, (_, i) => i / 7),
+    zeros: new Uint8Array(rows).fill(3),
+    groups: columns,
+  };
+}
+
+function plain(call: KernelCall): Float32Array {
+  const out = new Float32Array(call.rows * call.columns);
+  runKernel(call, out);
+  return out;
+}
+
+/** What a pool gives, as numbers. */
+async function floats(bytes: Promise<Uint8Array>): Promise<Float32Array> {
+  return new Float32Array((await bytes).buffer);
+}
+
+describe("a pool for kernel calls", () => {
+  const pool = openKernelPool({ workers: 2 });
+  after(() => pool.close());
+
+  it("gives what is given here, of large calls and small, many at a time", async () => {
+    const calls: KernelCall[] = [
+      callOf(1027),
+      unusualCallOf(700),
+      callOf(3),
+      ...fc.sample(fc.oneof(...Object.values(CALLS)), { seed: 42, numRuns: 30 }),
+    ];
+    const results = await Promise.all(calls.map((call) => floats(pool.dense(call, "F32"))));
+    for (const [i, call] of calls.entries()) assert.ok(sameFloats(results[i]!, plain(call)), `call ${i}`);
+  });
+
+  it("casts", async () => {
+    const call = callOf(1027);
+    const values = new Uint8Array(plain(call).buffer);
+    for (const dtype of ["BF16", "F8_E5M2"] as const)
+      assert.deepEqual(await pool.dense(call, dtype), castFloats("F32", dtype, values));
+    const into = new Uint8Array(new SharedArrayBuffer(values.length));
+    assert.equal(await pool.dense(call, "F32", into), into);
+    assert.deepEqual(into, values);
+    await assert.rejects(pool.dense(call, "F32", values), { code: "UNSUPPORTED" });
+    await assert.rejects(pool.dense(call, "F32", into.subarray(4)), { code: "SIZE_MISMATCH" });
+  });
+
+  it("sends errors back, and goes on", async () => {
+    const call = callOf(4);
+    await assert.rejects(pool.dense({ ...call, rows: 5 }, "F32"), { code: "SIZE_MISMATCH" });
+    const nan = { ...call, scales: new Float32Array(32).fill(Number.NaN) } as KernelCall;
+    await assert.rejects(pool.dense(nan, "F4"), { code: "UNSUPPORTED" });
+    assert.ok(sameFloats(await floats(pool.dense(call, "F32")), plain(call)));
+  });
+
+  it("fails what it is doing when it is closed or aborted, and what comes later", async () => {
+    const closed = openKernelPool({ workers: 2 });
+    const working = closed.dense(callOf(1027), "F32");
+    await Promise.all([assert.rejects(working, { code: "CLOSED" }), closed.close()]);
+    await assert.rejects(closed.dense(callOf(1), "F32"), { code: "CLOSED" });
+
+    const stopper = new AbortController();
+    const other = openKernelPool({ workers: 1, signal: stopper.signal });
+    const stopped = other.dense(callOf(1), "F32");
+    stopper.abort(new Error("enough"));
+    await assert.rejects(stopped, /^Error: enough/);
+    await assert.rejects(other.dense(callOf(1), "F32"), /^Error: enough/);
+    assert.throws(() => openKernelPool({ signal: stopper.signal }), /^Error: enough/);
+  });
+
+  it("needs a number of workers that is possible", () => {
+    for (const workers of [0, 1.5, 65])
+      assert.throws(() => openKernelPool({ workers }), { code: "OUT_OF_RANGE" });
+  });
+});
