@@ -13,9 +13,11 @@ import { largeRows } from "./rows/large.mjs";
 import { loadRows } from "./rows/load.mjs";
 import { oneRows } from "./rows/one.mjs";
 import { openRows } from "./rows/open.mjs";
+import { quantRows } from "./rows/quant.mjs";
 import { remoteRows } from "./rows/remote.mjs";
 import { reshapeRows } from "./rows/reshape.mjs";
 import { scanRows } from "./rows/scan.mjs";
+import { shardRows } from "./rows/shard.mjs";
 import { smallRows } from "./rows/small.mjs";
 
 const GROUPS = {
@@ -29,6 +31,8 @@ const GROUPS = {
   small: smallRows,
   reshape: reshapeRows,
   scan: scanRows,
+  shard: shardRows,
+  quant: quantRows,
   large: largeRows,
 };
 

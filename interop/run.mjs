@@ -24,6 +24,7 @@ import { readReferenceFiles } from "./steps/read-reference.mjs";
 import { readTorchFiles } from "./steps/read-torch.mjs";
 import { checkRuntimes } from "./steps/runtimes.mjs";
 import { checkSarif } from "./steps/sarif.mjs";
+import { checkShares } from "./steps/shard.mjs";
 import { checkShards } from "./steps/shards.mjs";
 import { checkSlices } from "./steps/slices.mjs";
 import { readTorchKinds } from "./steps/torch-kinds.mjs";
@@ -62,6 +63,7 @@ const STEPS = [
   ],
   ["the same for the converters of DeepSeek and gpt-oss, vLLM's stages, Megatron's matrices", checkRules],
   ["device maps: those of accelerate", checkDeviceMaps],
+  ["shards of ranks, opened in Python, and put together again", checkShares],
   ["GPTQ and AWQ: the weights that PyTorch computes, bit for bit", checkGptq],
   ["compressed-tensors, FP8 and ModelOpt: the dense weights that the originals make", checkQuantCt],
   [

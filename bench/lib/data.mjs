@@ -21,6 +21,8 @@ const DISK_GB = {
   small: () => 0.1,
   reshape: (size) => 4 * size,
   scan: (size) => size,
+  shard: (size) => 2 * size,
+  quant: () => 0.2,
   large: () => 5 * LARGE_GB,
 };
 

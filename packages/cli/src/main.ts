@@ -28,6 +28,7 @@ const COMMANDS: ReadonlyMap<string, ReadonlyMap<string, () => Promise<(program: 
         ["show", async () => (await import("./commands/show.ts")).addShow],
         ["stats", async () => (await import("./commands/stats.ts")).addStats],
         ["diff", async () => (await import("./commands/diff.ts")).addDiff],
+        ["plan", async () => (await import("./commands/plan.ts")).addPlan],
       ]),
     ],
     [
@@ -44,11 +45,13 @@ const COMMANDS: ReadonlyMap<string, ReadonlyMap<string, () => Promise<(program: 
       new Map([
         ["convert", async () => (await import("./commands/convert.ts")).addConvert],
         ["split", async () => (await import("./commands/split.ts")).addSplit],
+        ["shard", async () => (await import("./commands/shard.ts")).addShard],
         ["merge", async () => (await import("./commands/merge.ts")).addMerge],
         ["extract", async () => (await import("./commands/extract.ts")).addExtract],
         ["rename", async () => (await import("./commands/rename.ts")).addRename],
         ["edit", async () => (await import("./commands/edit.ts")).addEdit],
         ["cast", async () => (await import("./commands/cast.ts")).addCast],
+        ["quantize", async () => (await import("./commands/quantize.ts")).addQuantize],
         ["dequantize", async () => (await import("./commands/dequantize.ts")).addDequantize],
         ["transform", async () => (await import("./commands/transform.ts")).addTransform],
         ["consolidate", async () => (await import("./commands/consolidate.ts")).addConsolidate],

@@ -1,4 +1,4 @@
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { readdir, readFile, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { SafetensorsError } from "safetensors.js";
 import { fileSink, hashFile, openFile } from "safetensors.js/node";
@@ -24,39 +24,42 @@ export interface FileBeside {
   readonly to: string;
 }
 
-/** A file of text to write into the output folder, in the place of one that lies beside the input. */
+/** A file of text to write into the output folder; without a text, one to remove. */
 export interface TextBeside {
   readonly to: string;
-  readonly text: string;
+  readonly text: string | undefined;
 }
 
 /**
- * The texts that a folder of weights needs besides what is copied.
+ * The texts that a folder of weights needs besides what is copied, and does not have.
  *
  * @param texts by file name; nothing for a file that the output must not have
- * @throws `IO` if a file of another content is in the place of one
+ * @param isReplaced whether files of another content may be replaced or removed, as they are those of the input
+ * @throws `IO` if there is a file that may not
  */
 export async function textsBeside(
   texts: ReadonlyMap<string, string | undefined>,
   output: string,
+  isReplaced: boolean,
 ): Promise<TextBeside[]> {
   const files: TextBeside[] = [];
   for (const [name, text] of texts) {
     const to = join(output, name);
     const there = await readFile(to, "utf8").catch(() => undefined);
     if (there === text) continue;
-    if (there !== undefined) {
+    if (there !== undefined && !isReplaced) {
       const what =
         text === undefined ? "would not be true of the new weights" : "differs from the one to be written";
       throw new SafetensorsError("IO", `${nameText(to)} is there and ${what}; remove it`, { file: to });
     }
-    files.push({ to, text: text! });
+    files.push({ to, text });
   }
   return files;
 }
 
-/** Writes a text, which appears whole or not at all. */
+/** Writes a text, which appears whole or not at all, or removes a file. */
 export async function writeText({ to, text }: TextBeside): Promise<void> {
+  if (text === undefined) return rm(to, { force: true });
   const sink = await fileSink(to);
   try {
     await sink.write(new TextEncoder().encode(text));
@@ -87,7 +90,7 @@ export async function filesBeside(
     throw new SafetensorsError("UNSUPPORTED", "--with-files copies into a folder; name one as the output");
   }
   const folder = dirname(input);
-  if ((await realpath(folder)) === (await realpath(output).catch(() => undefined))) return [];
+  if (await isSameFolder(folder, output)) return [];
   const weights = new Set(inputs.map((path) => basename(path)));
   const files: FileBeside[] = [];
   for (const name of (await namesIn(folder)).sort()) {
@@ -109,6 +112,12 @@ export async function filesBeside(
     }
   }
   return files;
+}
+
+/** Whether two paths lead to one folder, which is there. */
+export async function isSameFolder(a: string, b: string): Promise<boolean> {
+  const [one, other] = await Promise.all([a, b].map((path) => realpath(path).catch(() => undefined)));
+  return one !== undefined && one === other;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { SafetensorsError } from "safetensors.js";
 import { type SaveCheckpointOptions, type SavedCheckpoint, saveCheckpoint } from "safetensors.js/node";
@@ -16,6 +17,7 @@ import {
   copyBeside,
   type FileBeside,
   filesBeside,
+  isSameFolder,
   type TextBeside,
   textsBeside,
   WITH_FILES,
@@ -86,8 +88,15 @@ export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "s
   readonly tensors: Parameters<typeof saveCheckpoint>[1];
   /** What writes it, where `saveCheckpoint` would not write it as it should be. */
   readonly save?: typeof saveCheckpoint;
+  /**
+   * Slow work that makes the tensors, of which `tensors` only tell what they will be. It is done when all else is known to
+   * be in order, and not in a dry run.
+   */
+  readonly make?: () => Promise<Made>;
   /** Paths that the tensors come from. */
   readonly inputs: readonly string[];
+  /** Paths of what else the output depends on. */
+  readonly alsoRead?: readonly string[];
   /**
    * Files of text to write into an output that is a folder, by name, whether or not others are copied: a configuration that
    * has changed. Nothing for one that is not to be copied either.
@@ -96,6 +105,11 @@ export interface Writing extends Pick<SaveCheckpointOptions, "maxShardSize" | "s
   /** Further facts for the report, and for its JSON. */
   readonly facts?: readonly Fact[];
   readonly json?: Readonly<Record<string, unknown>>;
+}
+
+/** What was made in order to be written. */
+export interface Made extends Pick<Writing, "tensors" | "facts" | "json"> {
+  close(isSaved: boolean): Promise<void>;
 }
 
 /**
@@ -118,31 +132,39 @@ export async function runWriting(
     try {
       await checkOutput(output);
       const {
-        tensors,
         save = saveCheckpoint,
+        make,
         inputs,
+        alsoRead = [],
         texts = new Map(),
-        facts,
-        json,
         close,
-        ...layout
+        ...writing
       } = await prepare(signal, progress.update);
+      let made: Made | undefined;
+      let isSaved = false;
       try {
+        const { tensors, facts, json, ...layout } = writing;
         if (isOneFile(output) && (layout.maxShardSize ?? layout.split) !== undefined) {
           const text = `${nameText(output)} is one file, which cannot be split; name a folder as the output`;
           throw new SafetensorsError("UNSUPPORTED", text, { file: output });
         }
-        const beside = options.withFiles ? await filesBeside(inputs, output, new Set(texts.keys())) : [];
-        const written = isOneFile(output) ? [] : await textsBeside(texts, output);
-        const saved = await save(output, tensors, {
+        const saving = {
           ...layout,
           verify: options.verify,
-          dryRun: options.dryRun,
-          resume: options.resume ? await identityOf(inputs) : undefined,
-          keep: options.replace ? [] : inputs,
+          resume: options.resume ? await identityOf(inputs, alsoRead) : undefined,
+          keep: [...(options.replace ? [] : inputs), ...alsoRead],
           signal,
           onProgress: progress.update,
-        });
+        };
+        // What stands in the way is told before any slow work, and before what follows from it.
+        if (make || texts.size > 0) await save(output, tensors, { ...saving, dryRun: true });
+        const beside = options.withFiles ? await filesBeside(inputs, output, new Set(texts.keys())) : [];
+        const isInPlace =
+          options.replace && inputs[0] !== undefined && (await isSameFolder(dirname(inputs[0]), output));
+        const written = isOneFile(output) ? [] : await textsBeside(texts, output, isInPlace ?? false);
+        if (make && !options.dryRun) made = await make();
+        const saved = await save(output, made?.tensors ?? tensors, { ...saving, dryRun: options.dryRun });
+        isSaved = true;
         progress.stop();
         if (!options.dryRun) {
           for (const file of beside) await copyBeside(file);
@@ -152,18 +174,30 @@ export async function runWriting(
         if (options.json) {
           await printLines([
             toJson(
-              { ...savedJson(saved, beside, written), ...json, dryRun: options.dryRun ?? false, seconds },
+              {
+                ...savedJson(saved, beside, written),
+                ...(made?.json ?? json),
+                dryRun: options.dryRun ?? false,
+                seconds,
+              },
               2,
             ),
           ]);
         } else if (!options.quiet) {
           const said = options.dryRun ? `would have ${verb}` : verb;
           await printLines(
-            reportLines(said, saved, { beside, written }, facts ?? [], options.dryRun ? undefined : seconds),
+            reportLines(
+              said,
+              saved,
+              { beside, written },
+              made?.facts ?? facts ?? [],
+              options.dryRun ? undefined : seconds,
+            ),
           );
         }
         return EXIT.ok;
       } finally {
+        await made?.close(isSaved);
         await close();
       }
     } catch (error) {
@@ -175,7 +209,10 @@ export async function runWriting(
 }
 
 /** What a run has in common with one that was stopped: what it was told to do, and with which files. */
-export async function identityOf(inputs: readonly string[]): Promise<string> {
+export async function identityOf(
+  inputs: readonly string[],
+  alsoRead: readonly string[] = [],
+): Promise<string> {
   if (inputs.length === 0) {
     throw new SafetensorsError(
       "UNSUPPORTED",
@@ -183,7 +220,7 @@ export async function identityOf(inputs: readonly string[]): Promise<string> {
     );
   }
   const files = await Promise.all(
-    inputs.map(async (path) => {
+    [...inputs, ...alsoRead].map(async (path) => {
       const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
       return [path, dev, ino, size, mtimeNs].map(String);
     }),
@@ -202,18 +239,22 @@ export function savedJson(
   beside: readonly FileBeside[] = [],
   written: readonly TextBeside[] = [],
 ): Readonly<Record<string, unknown>> {
+  const texts = written.filter(({ text }) => text !== undefined).map(({ to }) => to);
   return {
     files: files.map(({ path, byteLength, tensors, dataLength }) => {
       return { output: path, outputBytes: byteLength, tensors, bytes: dataLength };
     }),
     ...(index !== undefined && { index }),
     aliases: Object.fromEntries(aliases),
-    removed,
+    removed: [...removed, ...withoutText(written)],
     reused,
     copied: beside.map(({ to }) => to),
-    ...(written.length > 0 && { written: written.map(({ to }) => to) }),
+    ...(texts.length > 0 && { written: texts }),
   };
 }
+
+const withoutText = (written: readonly TextBeside[]): string[] =>
+  written.filter(({ text }) => text === undefined).map(({ to }) => to);
 
 function* reportLines(
   verb: string,
@@ -223,6 +264,7 @@ function* reportLines(
   seconds: number | undefined,
 ): Iterable<string> {
   const { files, index, aliases, removed, reused } = saved;
+  const gone = [...removed, ...withoutText(written)];
   const size = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const tensors = files.reduce((sum, file) => sum + file.tensors, 0);
   const time = seconds === undefined ? "" : ` in ${formatSeconds(seconds)}`;
@@ -233,7 +275,7 @@ function* reportLines(
       return `${nameText(path)}  ${outColors.dim(formatBytes(byteLength))}`;
     }),
     ...(index === undefined ? [] : [["", nameText(index)] as const]),
-    ...written.map(({ to }) => ["", nameText(to)] as const),
+    ...written.filter(({ text }) => text !== undefined).map(({ to }) => ["", nameText(to)] as const),
     ...listed(
       "tied",
       [...aliases],
@@ -241,7 +283,7 @@ function* reportLines(
       ([name, kept]) => `${nameText(name)} is ${nameText(kept)}, stored once`,
     ),
     ...listed(seconds === undefined ? "to copy" : "copied", beside, LISTED, ({ to }) => nameText(to)),
-    ...listed(seconds === undefined ? "to remove" : "removed", removed, LISTED, (path) => nameText(path)),
+    ...listed(seconds === undefined ? "to remove" : "removed", gone, LISTED, (path) => nameText(path)),
     ...listed("complete already", reused, LISTED, (path) => nameText(path)),
     ...facts,
   ];

@@ -8,7 +8,7 @@ import { evenHeader, writeHeader } from "./files.ts";
 
 const COMMANDS = [
   ...["inspect", "show", "stats", "diff", "check", "scan", "hash", "repair", "convert", "split", "merge"],
-  ...["extract", "rename", "edit", "cast", "transform", "consolidate"],
+  ...["extract", "rename", "edit", "cast", "transform", "consolidate", "plan", "shard"],
 ];
 
 test("--help of each command has its options, examples and exit codes", () => {

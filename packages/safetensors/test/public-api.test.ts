@@ -52,21 +52,23 @@ const API: Readonly<Record<string, string>> = {
     type:CutRule type:CutRules type:Distribution type:OpenedRanks type:RankChoice type:RankKind
     type:RanksOptions type:RanksReport`,
   "./parallel": `
-    DEFAULT_ORDER EMBEDDINGS Mesh ParallelPlan WHOLE cutShape cutTensor cutView deviceOf expertPartOf
-    expertRange groupByDevice hasExpert inferDeviceMap joinShards layerCounts layerOf legalWorldSizes
-    parseDeviceMap parseMemory parsePlan planFor rankShare shardTensor stageLayers stagesOf worldTable
+    DEFAULT_ORDER EMBEDDINGS Mesh ParallelPlan SHARE_NOTE WHOLE cutShape cutTensor cutView deviceOf expertPartOf
+    expertRange groupByDevice hasExpert inferDeviceMap joinShards layerCounts layerOf legalWorldSizes mergeRanks
+    openRankFiles parseDeviceMap parseMemory parsePlan planFor rankNumbers rankShare readShare shardTensor
+    shareCheckpoint stageLayers stagesOf worldTable
     type:AxisCut type:Coordinates type:Cut type:CutRange type:DetailedStyle type:Device type:DeviceMap
     type:DeviceMapOptions type:ExpertOptions type:ExpertPart type:ExpertPlacement type:FusedHeads type:Heads
-    type:LayerPlace type:LayerRange type:LegalSizesOptions type:MeshAxis type:ModelConfig type:Obstacle
-    type:PipelineOptions type:PlanForOptions type:PlanOptions type:PlanReport type:PlanRules type:RankOf
-    type:RankRow type:RankTensor type:Shard type:ShardOptions type:SizedTensor type:Stack type:StagesOfTensor
-    type:Style type:StyleName type:TensorInfo type:UnevenRule type:WorldOptions type:WorldSizeVerdict
-    type:WorldSizes type:WorldTable`,
+    type:LayerPlace type:LayerRange type:LegalSizesOptions type:MergeRanksOptions type:MergeReport
+    type:MergedRanks type:MeshAxis type:ModelConfig type:Obstacle type:PipelineOptions type:PlanForOptions
+    type:PlanOptions type:PlanReport type:PlanRules type:RankFile type:RankOf type:RankRow type:RankTensor
+    type:ReadShareOptions type:Shard type:ShardOptions type:ShareOptions type:SizedTensor type:Stack
+    type:StagesOfTensor type:Style type:StyleName type:TensorInfo type:UnevenRule type:WorldOptions
+    type:WorldSizeVerdict type:WorldSizes type:WorldTable`,
   "./quant": `
     QUANT_CONFIG_FILES QUANT_ONLY_FILES cutOfDense cutParts decodePiece denseConfig denseShape dequantized
-    findQuantized grainOf quantConfigOf runKernel withQuantizationConfig
-    type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DequantizeOptions type:Fields
-    type:FindOptions type:KMajorCall type:KernelCall type:KernelRunner type:PackedRowsCall type:Part
+    findQuantized grainOf loadKernels plainKernels quantConfigOf runKernel withQuantizationConfig
+    type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DenseKernels type:DequantizeOptions
+    type:Fields type:FindOptions type:KMajorCall type:KernelCall type:Kernels type:PackedRowsCall type:Part
     type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
     type:Restated type:ScaledBytesCall type:ScaledNibblesCall type:UnsupportedWeights type:WeightCut`,
   "./quantize": `
@@ -92,9 +94,9 @@ const API: Readonly<Record<string, string>> = {
     type:Finding type:FindingCode type:SarifLog type:SarifTool type:ScanOptions type:ScanReport
     type:ScannedGlobal type:Severity type:Verdict`,
   "./workers": `
-    openPool
-    type:PoolGetOptions type:PoolInput type:PoolOptions type:PoolReadOptions type:PoolTensor type:PoolTensorInfo
-    type:TensorForm type:WorkerPool`,
+    openKernelPool openPool
+    type:KernelPool type:KernelPoolOptions type:PoolGetOptions type:PoolInput type:PoolOptions
+    type:PoolReadOptions type:PoolTensor type:PoolTensorInfo type:TensorForm type:WorkerPool`,
   "./hub": `
     endpointFromEnvironment hubPlace hubStore openHub parseHubAddress tokenFromEnvironment
     type:Environment type:HubAddress type:HubOptions type:HubRepoType`,
@@ -102,17 +104,17 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource convertPath convertToTorch decompress editCheckpoint editFile fileSink finishEdits folderStore
-    hashCheckpoint hashFile hugePages locateCheckpoint manifestPath openFile openMapped openPath openWeights
-    pathPlace quantizeWeights readHubToken readManifest recordDigests repairCheckpoint rewriteFile
-    saveCheckpoint saveFile saveTorch verifyManifest writeManifest writeTensors
+    FileSource checkQuantizable convertPath convertToTorch decompress editCheckpoint editFile fileSink
+    finishEdits folderStore hashCheckpoint hashFile hugePages locateCheckpoint manifestPath openFile openMapped
+    openPath openWeights pathPlace quantizeWeights readHubToken readManifest recordDigests repairCheckpoint
+    rewriteFile saveCheckpoint saveFile saveShares saveTorch verifyManifest writeManifest writeTensors
     type:CheckpointEditResult type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile
     type:ConvertedInput type:Defect type:EditOptions type:EditResult type:FileOptions type:FileSink
     type:FinishOptions type:FolderOptions type:HashCheckpointOptions type:HashOptions type:HashedCheckpoint
     type:LayoutOptions type:OutputRules type:PathOptions type:QuantizeWeightsOptions type:QuantizedWeights
-    type:RepairOptions type:RepairReport type:RewriteChanges type:SaveCheckpointOptions type:SavedCheckpoint
-    type:SavedFile type:ToTorchOptions type:ToTorchResult type:VerifiedManifest type:VerifyManifestOptions
-    type:WeightReport type:WriteOptions type:WriteTensorsOptions`,
+    type:RepairOptions type:RepairReport type:RewriteChanges type:SaveCheckpointOptions type:SaveSharesOptions
+    type:SavedCheckpoint type:SavedFile type:ToTorchOptions type:ToTorchResult type:VerifiedManifest
+    type:VerifyManifestOptions type:WeightReport type:WriteOptions type:WriteTensorsOptions`,
 };
 
 const targets = manifest().exports as Record<string, { default?: string }>;

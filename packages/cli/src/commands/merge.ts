@@ -3,7 +3,9 @@ import { SafetensorsError } from "safetensors.js";
 import { expandInputs, ofInput } from "../inputs.ts";
 import type { Fact } from "../output/summary.ts";
 import { nameText } from "../output/text.ts";
+import { prepareRanks } from "../rank-inputs.ts";
 import { openWeightsInput, type WeightsInput } from "../weights-input.ts";
+import { addWorldOptions, type WorldFlags } from "../world-options.ts";
 import {
   addWritingOptions,
   OUTPUT,
@@ -14,8 +16,10 @@ import {
   type WritingOptions,
 } from "../writing.ts";
 
-interface MergeOptions extends WritingOptions {
+interface MergeOptions extends WritingOptions, WorldFlags {
   readonly output: string;
+  readonly ranks?: true;
+  readonly trust?: true;
   readonly prefer?: "first" | "last";
   readonly maxShardSize?: number;
 }
@@ -24,12 +28,20 @@ const HELP = `
 A folder or an index is one input, whatever the number of its files. A tensor that is in two
 inputs is an error, unless --prefer says which one counts. What --with-files copies lies beside the
 first input.
+
+With --ranks, the inputs are what the ranks of a parallel program have: one folder with the files
+of all, or a file or folder for each. Those of safetensors shard say how they were cut. For others,
+such as model0-mp8.safetensors, give the plan that cut them; config.json beside them will do where
+they were cut as it is usual. Without --tp and the like, all are ranks of tensor parallelism. What
+several ranks have is compared, unless --trust says that it is the same.
 ${WRITING_HELP}
 
 Examples:
   safetensors merge model/ --output model.safetensors
   safetensors merge base.safetensors adapter.safetensors --output all.safetensors
   safetensors merge 'parts/*.safetensors' --output model/ --max-shard-size 5GB
+  safetensors merge --ranks ranks/ --output model/
+  safetensors merge --ranks rank-0/ rank-1/ --plan plan.json --output model.safetensors
 ${WRITING_EXITS}`;
 
 /** Adds `merge` to the program. */
@@ -46,12 +58,15 @@ export function addMerge(program: Command): void {
         "of tensors with the same name, take the one of the first or last input",
       ).choices(["first", "last"]),
     )
-    .option("--max-shard-size <size>", "files of at most 5GB, 500MB …, in a folder", parseSizeOption);
-  addWritingOptions(command)
+    .option("--max-shard-size <size>", "files of at most 5GB, 500MB …, in a folder", parseSizeOption)
+    .option("--ranks", "the inputs are what the ranks of a parallel program have")
+    .option("--trust", "with --ranks: do not compare what several ranks have");
+  addWritingOptions(command);
+  addWorldOptions(command.optionsGroup("Options with --ranks, for files that do not say how they were cut:"))
     .addHelpText("after", HELP)
     .action(async (inputs: string[], options: MergeOptions) => {
       process.exitCode = await runWriting("merged", options.output, options, (signal) =>
-        prepare(inputs, options, signal),
+        options.ranks ? prepareRanks(inputs, options, signal) : prepare(inputs, options, signal),
       );
     });
 }

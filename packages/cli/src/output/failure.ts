@@ -90,6 +90,7 @@ export function adviceFor(error: SafetensorsError): string | undefined {
       return "The file is incomplete: get it again.";
     case "INVALID_INDEX":
     case "INDEX_MISMATCH":
+      if (details.kind === "ranks") return "Give what all ranks of one checkpoint have, as it was written.";
       return "Index and files do not belong together: get the whole checkpoint again. A new index, if one can be made: safetensors repair";
     case "DIGEST_MISMATCH":
       return "The data is not what the manifest was made of: get it again, or make a new manifest.";

@@ -36,7 +36,9 @@ export { hugePages } from "./huge-pages.ts";
 export { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 export { openMapped } from "./mapped-file.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";
+export { type SaveSharesOptions, saveShares } from "./parallel/save-shares.ts";
 export {
+  checkQuantizable,
   type QuantizedWeights,
   type QuantizeWeightsOptions,
   quantizeWeights,

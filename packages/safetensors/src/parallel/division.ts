@@ -1,6 +1,6 @@
 import { DTYPES, type Dtype } from "../dtype/dtype.ts";
-import { quote } from "../errors.ts";
-import { cutOfDense, cutParts, denseShape } from "../quant/cut-parts.ts";
+import { quote, type SafetensorsError } from "../errors.ts";
+import { cutOfDense, cutPartsToStore, denseShape } from "../quant/cut-parts.ts";
 import type { Quantization } from "../quant/find.ts";
 import type { PartData, QuantizedWeight } from "../quant/weight.ts";
 import { type Cut, WHOLE } from "../view/cut.ts";
@@ -91,7 +91,7 @@ export class Division {
   shareOf(info: TensorInfo, at: Coordinates): Share | undefined {
     const { quantized } = this.#options;
     const weight = quantized?.weightOf.get(info.name);
-    if (weight) return this.#shareOfPart(info.name, weight, at);
+    if (weight) return this.#shareOfPart(info, weight, at);
     if (!quantized?.extras.has(info.name)) {
       const cut = this.#cutOf(info.name, info.shape, at);
       if (cut && cut.length > 0) checkUncoded(info, cut);
@@ -101,10 +101,12 @@ export class Division {
     return stages && !stages.stages.includes(at.pp) ? undefined : { cut: WHOLE };
   }
 
-  #shareOfPart(name: string, weight: QuantizedWeight, at: Coordinates): Share | undefined {
+  #shareOfPart({ name, shape }: TensorInfo, weight: QuantizedWeight, at: Coordinates): Share | undefined {
     const cut = this.#cutOf(weight.name, denseShape(weight), at);
     if (!cut) return undefined;
-    const part = cutParts(weight, cutOfDense(weight, cut)).parts.find((one) => one.part.name === name);
+    const { parts } = cutPartsToStore(weight, cutOfDense(weight, cut));
+    const part = parts.find((one) => one.part.name === name);
+    if (part && `${shape}` !== `${part.part.shape}`) throw otherTensor(name, shape, part.part.shape);
     return part ? { cut: part.cut, ...(part.restated && { restated: part.restated }) } : { cut: WHOLE };
   }
 
@@ -158,6 +160,11 @@ export class Division {
       ...(embeddings && { embeddings }),
     });
   }
+}
+
+function otherTensor(name: string, shape: readonly number[], found: readonly number[]): SafetensorsError {
+  const text = `tensor ${quote(name)} of shape [${shape}] is not the part of a quantised weight that was found, of shape [${found}]: dense tensors are divided without the option "quantized"`;
+  return problem(text, { tensor: name });
 }
 
 /** Packed codes of quantised weights look like integers: cut like a plain matrix, they would be wrong without a sign of it. */

@@ -28,6 +28,9 @@ export {
   type Obstacle,
   type WorldSizeVerdict,
 } from "./legal-world-sizes.ts";
+export type { RankFile } from "./merge-files.ts";
+export { openRankFiles, rankNumbers } from "./merge-open.ts";
+export { type MergedRanks, type MergeRanksOptions, type MergeReport, mergeRanks } from "./merge-ranks.ts";
 export { type Coordinates, DEFAULT_ORDER, Mesh, type MeshAxis, type WorldSizes } from "./mesh.ts";
 export type { SizedTensor } from "./module-tree.ts";
 export {
@@ -40,6 +43,7 @@ export {
 } from "./pipeline.ts";
 export { ParallelPlan, type PlanOptions, type PlanReport, type PlanRules, parsePlan } from "./plan.ts";
 export { type PlanForOptions, planFor } from "./plan-for.ts";
+export { type ReadShareOptions, readShare } from "./read-share.ts";
 export {
   type RankRow,
   type RankTensor,
@@ -47,5 +51,7 @@ export {
   type WorldTable,
   worldTable,
 } from "./share.ts";
+export { type ShareOptions, shareCheckpoint } from "./share-checkpoint.ts";
+export { SHARE_NOTE } from "./share-note.ts";
 export { type DetailedStyle, EMBEDDINGS, type ShardOptions, type Style, shardTensor } from "./style.ts";
 export type { StyleName } from "./style-names.ts";

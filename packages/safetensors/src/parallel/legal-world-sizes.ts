@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import type { QuantizedWeight } from "../quant/weight.ts";
 import { Division, type TensorInfo, type WorldOptions } from "./division.ts";
+import { genericName } from "./names.ts";
 import { problem } from "./problem.ts";
 
 /** A tensor that forbids a size of the world, and how many others do for the same reason. */
@@ -64,14 +65,17 @@ export function legalWorldSizes(
   });
 }
 
-/** Tensors of one kind can be cut where one of them can: layers differ in their numbers only. */
+/** Tensors of one kind can be cut where one of them can: layers and experts differ in the numbers between dots only. */
 function kindOf({ name, dtype, shape }: TensorInfo, weight: QuantizedWeight | undefined): string {
   const layout = weight && [
     weight.scheme,
     weight.shape,
     weight.parts.map(({ shape, links }) => [shape, links]),
+    weight.transposed,
+    weight.indivisible,
+    weight.stated,
   ];
-  return JSON.stringify([name.replace(/\d+/g, "0"), dtype, shape, layout, weight?.indivisible]);
+  return JSON.stringify([genericName(name), dtype, shape, layout]);
 }
 
 /** Why a tensor cannot be divided so; nothing, if it can. */

@@ -373,7 +373,7 @@ describe("a device map of a model with tied tensors", () => {
   });
 
   it("has the bytes where the first of them is, whichever is stored", () => {
-    const stored = sized.slice(1).concat({ name: "head.out.weight", byteLength: 160 });
+    const stored = [...sized.slice(1), { name: "head.out.weight", byteLength: 160 }];
     const swapped = [["embed.weight", "head.out.weight"]] as const;
     const [gpu, next] = [
       [0, 528],

@@ -7,42 +7,46 @@ import { receiveError, type SentError } from "../../workers/messages.ts";
 /** What a worker answers. */
 type Answer = { readonly result: QuantizedJob | AwqScales } | { readonly error: SentError };
 
-/** Threads that quantise, one job each at a time. */
+/** Threads that quantise, one job each at a time: as many as there are jobs at the same time. */
 export class QuantizeCrew {
   readonly #idle: Worker[] = [];
   readonly #all: Worker[] = [];
-  readonly #waiting: ((worker: Worker) => void)[] = [];
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(size: number) {
-    for (let i = 0; i < size; i++) {
-      // Beside this module, in the bundle of the command line too.
-      const worker = new Worker(new URL("./quantize-worker.js", import.meta.url));
-      this.#all.push(worker);
-      this.#idle.push(worker);
-    }
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
   }
 
-  /** Does a job. What it holds in memory goes to the worker. Errors are those of the job; `IO` if the worker dies. */
+  /**
+   * Does a job. What it holds in memory goes to the worker. An abort does not wait for it.
+   *
+   * @throws errors of the job; `IO` if the worker dies
+   */
   run(job: QuantizeJob): Promise<QuantizedJob>;
   run(job: AwqSearchJob): Promise<AwqScales>;
   async run(job: MakeJob): Promise<QuantizedJob | AwqScales> {
-    const worker = this.#idle.pop() ?? (await new Promise<Worker>((resolve) => this.#waiting.push(resolve)));
-    try {
-      return await answerOf(worker, job);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next(worker);
-      else this.#idle.push(worker);
-    }
+    this.#signal?.throwIfAborted();
+    const worker = this.#idle.pop() ?? this.#start();
+    const answer = await answerOf(worker, job, this.#signal);
+    this.#idle.push(worker);
+    if ("error" in answer) throw receiveError(answer.error);
+    return answer.result;
   }
 
-  /** Ends the threads. */
+  /** Ends the threads, whatever they are doing. */
   async close(): Promise<void> {
     await Promise.all(this.#all.map((worker) => worker.terminate()));
   }
+
+  #start(): Worker {
+    // Beside this module, in the bundle of the command line too.
+    const worker = new Worker(new URL("./quantize-worker.js", import.meta.url));
+    this.#all.push(worker);
+    return worker;
+  }
 }
 
-function answerOf(worker: Worker, job: MakeJob): Promise<QuantizedJob | AwqScales> {
+function answerOf(worker: Worker, job: MakeJob, signal: AbortSignal | undefined): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const died = (reason: unknown): void => {
       settle();
@@ -51,17 +55,27 @@ function answerOf(worker: Worker, job: MakeJob): Promise<QuantizedJob | AwqScale
     };
     const answered = (answer: Answer): void => {
       settle();
-      if ("error" in answer) reject(receiveError(answer.error));
-      else resolve(answer.result);
+      resolve(answer);
+    };
+    const aborted = (): void => {
+      settle();
+      reject(signal?.reason);
     };
     const settle = (): void => {
       worker.off("message", answered).off("error", died).off("exit", died);
+      signal?.removeEventListener("abort", aborted);
     };
     worker.on("message", answered).on("error", died).on("exit", died);
-    const memory = job.kind === "quantize" ? [job.values] : job.weights;
+    signal?.addEventListener("abort", aborted);
     worker.postMessage(
       job,
-      memory.map(({ buffer }) => buffer as ArrayBuffer),
+      memoryOf(job).map(({ buffer }) => buffer as ArrayBuffer),
     );
   });
+}
+
+function memoryOf(job: MakeJob): Float32Array[] {
+  if (job.kind === "awq-search") return [...job.weights, job.xtx];
+  const xtx = job.calibration?.xtx;
+  return xtx ? [job.values, xtx] : [job.values];
 }

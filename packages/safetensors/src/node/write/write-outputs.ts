@@ -205,7 +205,7 @@ async function* adoptParts(
 }
 
 /** Makes a folder, with those above it, and says which is the highest one that was not there. */
-async function makeFolder(folder: string): Promise<string | undefined> {
+export async function makeFolder(folder: string): Promise<string | undefined> {
   try {
     return await mkdir(folder, { recursive: true });
   } catch (cause) {
@@ -214,7 +214,7 @@ async function makeFolder(folder: string): Promise<string | undefined> {
 }
 
 /** Undoes `makeFolder`, as far as the folders are empty. */
-async function removeFolder(folder: string, created: string | undefined): Promise<void> {
+export async function removeFolder(folder: string, created: string | undefined): Promise<void> {
   if (created === undefined) return;
   try {
     for (let path = resolve(folder); ; path = dirname(path)) {

@@ -26,8 +26,8 @@ export type { GroupedCodes } from "./grouped-codes.ts";
 export { packAwq } from "./pack-awq.ts";
 export { packCompressedTensors } from "./pack-compressed-tensors.ts";
 export { packGptq } from "./pack-gptq.ts";
-export { type QuantizerOptions, quantizerOf, type StoredPart, type WeightQuantizer } from "./quantizer.ts";
-export { SCHEME_NAMES } from "./quantizer-of.ts";
+export type { StoredPart, WeightQuantizer } from "./quantizer.ts";
+export { type QuantizerOptions, quantizerOf, SCHEME_NAMES } from "./quantizer-of.ts";
 export {
   chooseWeights,
   misfitReason,

@@ -12,12 +12,12 @@ import { awqCodes } from "./calibrated/awq-round.ts";
 import { type AwqScales, awqScales } from "./calibrated/awq-scales.ts";
 import { foldIntoColumns, foldIntoRows } from "./calibrated/fold-scale.ts";
 import { gptq } from "./calibrated/gptq.ts";
+import { checkWeight } from "./calibrated/weight-rows.ts";
 import { modelScaleDtype } from "./grouped-codes.ts";
 import { packAwq } from "./pack-awq.ts";
 import { packCompressedTensors } from "./pack-compressed-tensors.ts";
 import { packGptq } from "./pack-gptq.ts";
-import { type QuantizerOptions, quantizerOf } from "./quantizer.ts";
-import { type IntegerName, integerNameOf } from "./quantizer-of.ts";
+import { type IntegerName, integerNameOf, type QuantizerOptions, quantizerOf } from "./quantizer-of.ts";
 
 /** What is known of the inputs of a weight, and what is done with it. */
 export type Calibration =
@@ -55,6 +55,8 @@ export interface QuantizeJob {
 export interface AwqSearchJob {
   readonly kind: "awq-search";
   readonly scheme: string;
+  /** Of the weights. */
+  readonly names: readonly string[];
   /** Each `[N, K]`. */
   readonly weights: readonly Float32Array[];
   readonly xtx: Float32Array;
@@ -77,25 +79,39 @@ export interface QuantizedJob {
 /**
  * Quantises a weight, and reads the result as anybody will, to tell how far it is from what it was made of.
  *
- * @throws `UNSUPPORTED` for values that the scheme has no codes for, and a calibration that it has no use for;
- * `INVALID_QUANTIZATION` if what was made cannot be read
+ * @throws `UNSUPPORTED` for values that the scheme has no codes for, naming the element, and a calibration that it has no use
+ * for; `INVALID_QUANTIZATION` if what was made cannot be read
  */
 export async function runQuantizeJob(job: QuantizeJob): Promise<QuantizedJob> {
   const { name, shape, dtype, calibration, rowScale } = job;
   const module = name.replace(/\.weight$/, "");
   const values = rowScale ? foldIntoRows(job.values, rowScale) : job.values;
-  const made = calibration
-    ? calibrated(job, values, calibration)
-    : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype) };
+  const made = naming(name, () =>
+    calibration
+      ? calibrated(job, values, calibration)
+      : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype) },
+  );
   const parts = Array.from(made.parts, ([role, data]) => [`${module}.${role}`, data] as const);
   const meant = calibration?.kind === "awq" ? foldIntoColumns(values, calibration.scale) : values;
   return { ...made, parts, error: relativeError(await readBack(job, parts), meant) };
 }
 
-/** Looks for the scale of the inputs of some weights: see `awqScales`. */
-export function runAwqSearch({ scheme, weights, xtx, absMean }: AwqSearchJob): AwqScales {
+/** Looks for the scale of the inputs of some weights: see `awqScales`, whose errors name the weight here. */
+export function runAwqSearch({ scheme, names, weights, xtx, absMean }: AwqSearchJob): AwqScales {
   const { bits, group, symmetric } = integersOf(scheme, {});
+  for (const [at, weight] of weights.entries()) naming(names[at]!, () => checkWeight(weight, absMean.length));
   return awqScales({ weights, hessian: xtx, absMean, bits, group, symmetric, scaleDtype: "F16" });
+}
+
+/** Does something with a weight, which errors name then. */
+function naming<T>(name: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    const details = { ...error.details, tensor: name, cause: error };
+    throw new SafetensorsError(error.code, `tensor ${quote(name)}: ${error.reason}`, details);
+  }
 }
 
 function calibrated(

@@ -29,5 +29,3 @@ export interface WeightQuantizer {
    */
   quantize(values: Float32Array, shape: readonly number[], dtype: FloatDtype): ReadonlyMap<string, PartData>;
 }
-
-export { type QuantizerOptions, quantizerOf } from "./quantizer-of.ts";
