@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 // Loaded by the library when it needs it; no side is timed for its imports.
 import "koffi";
-import { open } from "safetensors.js";
+import { EXACT, open, priced } from "safetensors.js";
 import { openFile, openMapped } from "safetensors.js/node";
 import { parsePlan, readShare, shareCheckpoint } from "safetensors.js/parallel";
 import { report } from "./report.mjs";
@@ -12,9 +12,12 @@ const REPEATS = 2;
 
 const { world, rank, plan, layers } = JSON.parse(task);
 const options = { world, rank, plan: parsePlan(plan), pipeline: { layers: { layers }, tied: false } };
-const checkpoint = await open(
-  source === "mapped" ? await openMapped(path) : await openFile(path, { blocking: true }),
-);
+const OPEN = {
+  mapped: () => openMapped(path),
+  file: () => openFile(path, { blocking: true }),
+  exact: async () => priced(await openFile(path, { blocking: true }), EXACT),
+};
+const checkpoint = await open(await OPEN[source]());
 
 async function share() {
   if (way === "load") return (await shareCheckpoint(checkpoint, options)).load();

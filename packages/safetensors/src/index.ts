@@ -40,6 +40,7 @@ export { type CacheOptions, cached } from "./source/cached.ts";
 export { openUrl, type UrlOptions } from "./source/http.ts";
 export { fromBytes } from "./source/memory.ts";
 export { observed, type Traffic } from "./source/observed.ts";
+export { EXACT, priced } from "./source/priced.ts";
 export { type RetryingOptions, retrying } from "./source/retrying.ts";
 export type { ByteSource, ReadOptions } from "./source/source.ts";
 export type { FileStore, StorePlace } from "./source/store.ts";

@@ -7,9 +7,9 @@ import { manifest, PACKAGE, sources } from "./sources.ts";
 /** What each subpath exports. Whoever changes this changes what others build on. */
 const API: Readonly<Record<string, string>> = {
   ".": `
-    Checkpoint DTYPES DTYPE_ORDER Header SafetensorsError TensorHandle blobStore cached contiguousStrides
+    Checkpoint DTYPES DTYPE_ORDER EXACT Header SafetensorsError TensorHandle blobStore cached contiguousStrides
     elementCount fromBlob fromBytes isContiguous isDtype joinShards locateFiles observed open openSafetensors
-    openStore openStoreFiles openUrl parseIndex parseJsonFiles parseShardIndex piecesOf range readHeader
+    openStore openStoreFiles openUrl parseIndex parseJsonFiles parseShardIndex piecesOf priced range readHeader
     readTextFiles reshape retrying selectTensors transpose urlPlace wholeFile
     type:ByteSource type:CacheOptions type:CheckpointParts type:Dtype type:DtypeArrays type:DtypeInfo
     type:DtypeKind type:ErrorCode type:ErrorDetails type:FileChoice type:FileStore type:FormatReader
