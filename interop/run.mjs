@@ -14,6 +14,7 @@ import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
 import { checkParallel } from "./steps/parallel.mjs";
 import { checkDeviceMaps } from "./steps/parallel-device-maps.mjs";
+import { checkQuantizedRanks } from "./steps/parallel-quantized.mjs";
 import { checkRules } from "./steps/parallel-rules.mjs";
 import { checkCalibrated } from "./steps/quant-calibrated.mjs";
 import { checkQuantCt } from "./steps/quant-ct.mjs";
@@ -63,6 +64,7 @@ const STEPS = [
   ],
   ["the same for the converters of DeepSeek and gpt-oss, vLLM's stages, Megatron's matrices", checkRules],
   ["device maps: those of accelerate", checkDeviceMaps],
+  ["quantised models divided among ranks: PyTorch's slices of the dense weights", checkQuantizedRanks],
   ["shards of ranks, opened in Python, and put together again", checkShares],
   ["GPTQ and AWQ: the weights that PyTorch computes, bit for bit", checkGptq],
   ["compressed-tensors, FP8 and ModelOpt: the dense weights that the originals make", checkQuantCt],

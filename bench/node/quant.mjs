@@ -66,13 +66,38 @@ function exponents(count) {
   return Uint8Array.from(words(count, 7), (word) => 120 + (word >>> 29));
 }
 
-const DTYPES = { f32: "F32", bf16: "BF16", f8: "F8_E4M3" };
+const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16", f8: "F8_E4M3" };
+const WIDTHS = { f32: 4, f16: 2, bf16: 2, f8: 1 };
 
-const kernels = await loadKernels();
 const [from, to = "f32"] = task.split("-");
+const isCast = !CALLS[from];
+const kernels = await loadKernels({ memory: isCast ? n * n * 8 + 4096 : 0 });
 let compute;
+let copy;
 let close = () => {};
-if (CALLS[from]) {
+if (isCast) {
+  const made = from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
+  const arguments_ = [DTYPES[from], DTYPES[to]];
+  const size = n * n * WIDTHS[to];
+  if (threads === "one") {
+    // Where the kernels need not copy.
+    const bytes = kernels.allocate(made.length);
+    bytes.set(made);
+    const result = kernels.allocate(size);
+    compute = () => kernels.cast(...arguments_, bytes, result);
+  } else {
+    const pool = openKernelPool();
+    const bytes = new Uint8Array(new SharedArrayBuffer(made.length));
+    bytes.set(made);
+    const result = await pool.cast(...arguments_, bytes);
+    compute = () => pool.cast(...arguments_, bytes, result);
+    close = () => pool.close();
+  }
+  // As many bytes of traffic as the cast has: half are read, half written.
+  const half = (made.length + size) / 2;
+  const [source, target] = [new Uint8Array(half).fill(1), new Uint8Array(half).fill(2)];
+  copy = () => target.set(source);
+} else {
   const call = CALLS[from]();
   const dtype = DTYPES[to];
   if (threads === "one") {
@@ -84,20 +109,20 @@ if (CALLS[from]) {
     compute = () => pool.dense(call, dtype, result);
     close = () => pool.close();
   }
-} else {
-  const bytes =
-    from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
-  const result = kernels.cast(DTYPES[from], DTYPES[to], bytes);
-  compute = () => kernels.cast(DTYPES[from], DTYPES[to], bytes, result);
 }
 
 const times = [];
+const copies = [];
 let result;
 for (let run = 0; run < 2 * REPEATS; run++) {
   const start = performance.now();
   result = await compute();
+  const end = performance.now();
+  copy?.();
   // The first ones are compiled on the way.
-  if (run >= REPEATS) times.push(performance.now() - start);
+  if (run < REPEATS) continue;
+  times.push(end - start);
+  if (copy) copies.push(performance.now() - end);
 }
 await close();
-report({ times, checksum: createHash("sha256").update(result).digest("hex") });
+report({ times, copies, checksum: createHash("sha256").update(result).digest("hex") });

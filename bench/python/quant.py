@@ -35,7 +35,7 @@ def f8() -> torch.Tensor:
     return as_int32(words(n * n // 4, 1) & 0xF7F7F7F7).view(torch.float8_e4m3fn)
 
 
-out_dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f8": torch.float8_e4m3fn}
+out_dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "f8": torch.float8_e4m3fn}
 source, _, target = task.partition("-")
 dtype = out_dtype.get(target or "f32")
 

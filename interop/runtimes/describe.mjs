@@ -4,6 +4,13 @@ export async function sha256(bytes) {
   return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** The whole file at an address. */
+export async function download(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
 /** All tensors of a checkpoint, by name, as plain data. */
 export async function describe(checkpoint) {
   const tensors = [];

@@ -7,6 +7,7 @@ import { readExpected } from "../steps/goldens.mjs";
 import { mulberry32 } from "../steps/mutate.mjs";
 import { refusal } from "../steps/refusals.mjs";
 import { sorted } from "./describe.mjs";
+import { expectedOfQuantized, makeQuantizedModel } from "./inputs-quantized.mjs";
 
 const FIXTURES = fileURLToPath(new URL("../../packages/safetensors/test/fixtures/", import.meta.url));
 
@@ -32,6 +33,7 @@ export async function makeInputs(folder) {
     .map(([file, { refused }]) => [file, refusal(refused).whenRead]);
   const tensors = new Map(good.map(([file, { tensors }]) => [file, plain(tensors)]));
   const dtypes = tensors.get("dtypes.pt");
+  await makeQuantizedModel(join(folder, "quantized"));
   const large = await makeLarge(join(folder, "large.safetensors"));
   const cases = JSON.parse(readFileSync(join(folder, "format-cases.json"), "utf8"));
   const expected = {
@@ -48,6 +50,7 @@ export async function makeInputs(folder) {
     PyTorch: Object.fromEntries(tensors),
     refusals: Object.fromEntries(bad),
     headers: cases.map(({ name, accepted }) => [name, accepted]),
+    ...(await expectedOfQuantized(join(folder, "quant"))),
   };
   return { torchFiles: [...tensors.keys()], refusedFiles: bad.map(([file]) => file), expected };
 }

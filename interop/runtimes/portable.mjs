@@ -1,15 +1,12 @@
 import { open, openUrl, parseIndex, SafetensorsError } from "safetensors.js";
 import { blobSink, memorySink, save, saveStream, writableSink } from "safetensors.js/save";
 import { torchReader } from "safetensors.js/torch";
-import { describe, sha256 } from "./describe.mjs";
+import { describe, download, sha256 } from "./describe.mjs";
 
 /** Metadata beyond ASCII. */
 const SAVE_OPTIONS = { metadata: { format: "pt", ключ: "значение" } };
 
-/**
- * Checks for every runtime, browsers too. Each gives plain data that is the same everywhere. The context has the address
- * of the folder with the inputs, `url`, and of the same folder behind redirects to another server, `moved`.
- */
+/** Checks of reading and saving, for every runtime: see everywhere.mjs. */
 export const portable = {
   async memory({ url }) {
     return describe(await open(await download(`${url}dtypes.safetensors`)));
@@ -204,12 +201,6 @@ function streamsToSave() {
     b: { ...b, data: stream },
     a: { ...a, data: async () => new Blob([a.data]) },
   };
-}
-
-async function download(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
 }
 
 /** The code of what is thrown, "none" if nothing is. */

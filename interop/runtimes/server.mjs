@@ -7,12 +7,15 @@ const MOST_SENT = 400_000;
 
 /**
  * Serves files of a folder by ranges, to pages of every origin. Below `/moved/` it redirects to `target` instead; below
- * `/dropping/` it breaks the connection in every longer answer. `page` is the text at `/`, and `onPost` takes the text of
- * what is posted. Gives its address and a way to close it.
+ * `/dropping/` it breaks the connection in every longer answer; `/sent/` and a path tells how many bytes of that file it
+ * has sent. `page` is the text at `/`, `headers` go with every answer, and `onPost` takes the text of what is posted. Gives
+ * its address and a way to close it.
  */
-export async function serve(folder, { target, page, onPost } = {}) {
+export async function serve(folder, { target, page, headers = {}, onPost } = {}) {
+  const sent = new Map();
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     response.setHeader("access-control-allow-origin", "*");
     response.setHeader("access-control-allow-headers", "range");
     response.setHeader("access-control-expose-headers", "content-range, etag");
@@ -24,7 +27,12 @@ export async function serve(folder, { target, page, onPost } = {}) {
       response.writeHead(302, { location: `${target}${path.slice("/moved/".length)}` }).end();
     } else if (path.startsWith("/dropping/")) {
       sendFile(join(folder, path.slice("/dropping/".length)), request.headers.range, response, MOST_SENT);
-    } else sendFile(join(folder, path), request.headers.range, response);
+    } else if (path.startsWith("/sent/")) {
+      response.end(String(sent.get(path.slice("/sent".length)) ?? 0));
+    } else {
+      const bytes = sendFile(join(folder, path), request.headers.range, response);
+      sent.set(path, (sent.get(path) ?? 0) + bytes);
+    }
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const close = () => {
@@ -41,23 +49,34 @@ async function receive(request, response, onPost) {
   onPost?.(Buffer.concat(parts).toString("utf8"));
 }
 
+/** Sends a file or a range of it; gives the number of bytes. */
 function sendFile(path, range, response, most = Number.POSITIVE_INFINITY) {
   let bytes;
   try {
     bytes = readFileSync(path);
   } catch {
-    return response.writeHead(404).end();
+    response.writeHead(404).end();
+    return 0;
   }
   // A page loads modules only as what they are.
   response.setHeader("content-type", path.endsWith(".js") ? "text/javascript" : "application/octet-stream");
   response.setHeader("etag", `"${bytes.length}"`);
   const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
-  if (first === undefined) return response.writeHead(200).end(bytes);
+  if (first === undefined) {
+    response.writeHead(200).end(bytes);
+    return bytes.length;
+  }
   const start = Number(first);
   const end = Math.min(Number(last) + 1, bytes.length);
-  if (start >= end) return response.writeHead(416, { "content-range": `bytes */${bytes.length}` }).end();
+  if (start >= end) {
+    response.writeHead(416, { "content-range": `bytes */${bytes.length}` }).end();
+    return 0;
+  }
   response.setHeader("content-range", `bytes ${start}-${end - 1}/${bytes.length}`);
-  if (end - start <= most) return response.writeHead(206).end(bytes.subarray(start, end));
-  response.writeHead(206, { "content-length": end - start });
-  response.write(bytes.subarray(start, start + most), () => response.destroy());
+  if (end - start <= most) response.writeHead(206).end(bytes.subarray(start, end));
+  else {
+    response.writeHead(206, { "content-length": end - start });
+    response.write(bytes.subarray(start, start + most), () => response.destroy());
+  }
+  return Math.min(end - start, most);
 }

@@ -1,6 +1,7 @@
 import {
   type Checkpoint,
   type FileStore,
+  type OpenedFiles,
   parseJsonFiles,
   readTextFiles,
   SafetensorsError,
@@ -27,10 +28,19 @@ export async function quantizationOf(
 }
 
 /** What does not fit together, as errors. */
-export function quantProblems({ problems }: Quantization): SafetensorsError[] {
+function quantProblems({ problems }: Quantization): SafetensorsError[] {
   return problems.map(({ name, text }) => {
     return new SafetensorsError("INVALID_QUANTIZATION", `${nameText(name)}: ${text}`, { tensor: name });
   });
+}
+
+/** What does not fit together in an input. One file of several may lack parts that another one has: nothing is said of it. */
+export function quantProblemsIn(
+  { files, index }: Pick<OpenedFiles, "files" | "index">,
+  quantization: Quantization,
+): SafetensorsError[] {
+  const isOneOfSeveral = !index && files.length === 1 && /-\d{5,6}-of-\d{5,6}\./.test(files[0]!.file);
+  return isOneOfSeveral ? [] : quantProblems(quantization);
 }
 
 /**

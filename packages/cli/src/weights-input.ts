@@ -4,8 +4,10 @@ import { cached, type FileStore, type OpenedFiles, openStoreFiles } from "safete
 import { isAddress, placeOf } from "./address.ts";
 
 /** Bytes that are read at once from a server, and how many such blocks ahead of what is written. */
-const REMOTE_BLOCK = 8 << 20;
-const REMOTE_AHEAD = 3;
+const REMOTE_ALL = { block: 8 << 20, ahead: 3 };
+
+/** The same where only parts are wanted: what lies between them would be read in vain. */
+const REMOTE_PARTS = { block: 512 << 10, ahead: 1 };
 
 /** A checkpoint that a command reads in order to write another. */
 export interface WeightsInput extends OpenedFiles, AsyncDisposable {
@@ -16,10 +18,18 @@ export interface WeightsInput extends OpenedFiles, AsyncDisposable {
   readonly paths: readonly string[];
 }
 
-/** Opens safetensors, at a path or an address, to be copied from begin to end. */
-export async function openWeightsInput(input: string, signal: AbortSignal): Promise<WeightsInput> {
+/**
+ * Opens safetensors, at a path or an address, to be copied from begin to end.
+ *
+ * @param inParts only parts of it are copied, with gaps between them.
+ */
+export async function openWeightsInput(
+  input: string,
+  signal: AbortSignal,
+  inParts = false,
+): Promise<WeightsInput> {
   const place = await placeOf(input, { requests: 0, bytes: 0 });
-  const store = isAddress(input) ? readAhead(place.store) : place.store;
+  const store = isAddress(input) ? readAhead(place.store, inParts ? REMOTE_PARTS : REMOTE_ALL) : place.store;
   const opened = await openStoreFiles(store, { file: place.file, signal });
   const { files, index, whole } = opened;
   const names = [...files.map(({ file }) => file), ...(index ? [index.file] : [])];
@@ -27,12 +37,8 @@ export async function openWeightsInput(input: string, signal: AbortSignal): Prom
   return { ...opened, input, store, paths, [Symbol.asyncDispose]: () => whole.close() };
 }
 
-function readAhead(store: FileStore): FileStore {
-  return {
-    ...store,
-    open: async (file, options) =>
-      cached(await store.open(file, options), { block: REMOTE_BLOCK, ahead: REMOTE_AHEAD }),
-  };
+function readAhead(store: FileStore, how: typeof REMOTE_ALL): FileStore {
+  return { ...store, open: async (file, options) => cached(await store.open(file, options), how) };
 }
 
 async function pathsIn(input: string, names: readonly string[]): Promise<string[]> {

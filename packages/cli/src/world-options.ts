@@ -18,6 +18,7 @@ import {
   type UnevenRule,
   type WorldOptions,
   type WorldSizes,
+  type WorldSizeVerdict,
 } from "safetensors.js/parallel";
 import { findQuantized, QUANT_CONFIG_FILES } from "safetensors.js/quant";
 import { readJsonFile } from "./json-file.ts";
@@ -38,6 +39,9 @@ export interface WorldFlags {
   readonly expertPlacement?: ExpertPlacement;
   readonly padVocabulary?: number;
 }
+
+/** The most ranks of tensor parallelism that are tried in order to say which would do. */
+const MOST_SIZES = 64;
 
 /** Plans that come with the library. */
 const RULES = ["auto", "vllm", "transformers"];
@@ -139,7 +143,13 @@ async function planOf(
       throw new SafetensorsError("NOT_FOUND", text, { file: "config.json" });
     }
     const rules = plan === "transformers" ? "transformers" : "vllm";
-    return planFor(config, { rules, ...(padVocabulary && { vocabularyMultiple: padVocabulary }) });
+    try {
+      return planFor(config, { rules, ...(padVocabulary && { vocabularyMultiple: padVocabulary }) });
+    } catch (error) {
+      if (!(error instanceof SafetensorsError)) throw error;
+      const text = `config.json: ${error.reason}; name another with --config, or a plan with --plan FILE`;
+      throw new SafetensorsError(error.code, text, error.details);
+    }
   }
   const value = await readJsonFile(plan);
   try {
@@ -164,17 +174,28 @@ export function explained(error: unknown, options: WorldOptions, whole: Checkpoi
     return new SafetensorsError("UNSUPPORTED", text, error.details);
   }
   if (tp === 1) return error;
-  const fitting = legalSizes({ ...options, world: others }, whole);
+  const fitting = sizeVerdicts({ ...options, world: others }, whole)
+    ?.filter(({ obstacles }) => obstacles.length === 0)
+    .map((verdict) => verdict.tp);
   if (fitting === undefined || fitting.includes(tp)) return error;
+  const dense = options.quantized ? ", but of the dense weights, which safetensors dequantize makes" : "";
   const which =
-    fitting.length > 1 ? `--tp ${fitting.slice(1).join(", ")} would do` : "no other --tp would do";
+    fitting.length > 1
+      ? `--tp ${fitting.slice(1).join(", ")} would do`
+      : `no other --tp up to ${MOST_SIZES} would do${dense}`;
   return new SafetensorsError(error.code, `${error.reason}; ${which}`, error.details);
 }
 
-function legalSizes(options: WorldOptions, whole: Checkpoint): number[] | undefined {
+/**
+ * For each number of ranks of tensor parallelism what forbids it, if anything does, by the rule for uneven sizes that the
+ * command has. Nothing, if the model cannot be divided so at all.
+ */
+export function sizeVerdicts(
+  { world: { tp: _, ...world }, ...options }: WorldOptions,
+  whole: Checkpoint,
+): WorldSizeVerdict[] | undefined {
   try {
-    const verdicts = legalWorldSizes({ uneven: "chunk", ...options, upTo: 64 }, whole);
-    return verdicts.filter(({ obstacles }) => obstacles.length === 0).map(({ tp }) => tp);
+    return legalWorldSizes({ uneven: "chunk", ...options, world, upTo: MOST_SIZES }, whole);
   } catch (error) {
     // What does not depend on the size: the first error says it.
     if (error instanceof SafetensorsError) return undefined;

@@ -138,7 +138,11 @@ describe("safetensors shard", () => {
     fails(shard("--tp", "2", "--plan", "none.json"), 2, /no file none\.json/);
     const { num_attention_heads: _, ...rest } = CONFIG;
     writeFileSync(join(model, "config.json"), JSON.stringify(rest));
-    fails(shard("--tp", "2"), 1, /configuration of this "llama" has no "num_attention_heads"/);
+    fails(
+      shard("--tp", "2"),
+      1,
+      /configuration of this "llama" has no "num_attention_heads"; name another with --config/,
+    );
     writeFileSync(join(model, "config.json"), JSON.stringify({ ...CONFIG, model_type: "new" }));
     fails(shard("--tp", "2"), 2, /no plan is known for the model type "new"/);
     rmSync(join(model, "config.json"));
@@ -259,8 +263,14 @@ describe("safetensors plan", () => {
     assert.match(text, /rank +place +tensors +bytes +of all +read +of use +requests +peak/);
     assert.match(text, /\n +3 +pp 1, tp 1 +9 /);
     assert.match(text, /whole +model\.layers\.\*\.input_layernorm\.weight, 2 tensors\n +model\.norm\.weight/);
-    const { ranks, wholeBytes } = JSON.parse(ok(safetensors(["plan", model, "--tp", "2", "--json"])));
+    assert.match(
+      text,
+      /tp +1, 2, 4, 8 are possible\n +16 is not: model\.layers\.0\.self_attn\.o_proj\.weight: /,
+    );
+    const { ranks, wholeBytes, sizes } = JSON.parse(ok(safetensors(["plan", model, "--tp", "2", "--json"])));
     assert.equal(ranks.length, 2);
+    assert.deepEqual(sizes[1], { tp: 2, obstacles: [] });
+    assert.match(sizes[2].obstacles[0].reason, /4 heads do not divide by 3 ranks/);
     for (const { bytes, usefulBytes, bytesRead, requests } of ranks) {
       assert.equal(usefulBytes, bytes);
       assert.ok(bytesRead >= bytes && bytesRead <= wholeBytes && requests > 0);

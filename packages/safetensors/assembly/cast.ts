@@ -142,38 +142,56 @@ export function f32ToF16(from: usize, to: usize, count: usize): void {
   }
 }
 
-const E4M3_HALF = memory.data<u32>([0xc407ffff, 0xc407ffff, 0xc407ffff, 0xc407ffff]);
-/** The unit of subnormals, 2^-9, is that of floats next to it. */
-const E4M3_UNIT = memory.data<f32>([16384, 16384, 16384, 16384]);
-const E4M3_LEAST_NORMAL = memory.data<u32>([8, 8, 8, 8]);
-const E4M3_LARGEST = memory.data<u32>([0x7e, 0x7e, 0x7e, 0x7e]);
-const E4M3_NAN = memory.data<u32>([0x7f, 0x7f, 0x7f, 0x7f]);
-/** Of each half of a word. */
-const E4M3_SIGN = memory.data<u32>([0x00800080, 0x00800080, 0x00800080, 0x00800080]);
+/** 448 */
+const E4M3_LARGEST = memory.data<u32>([0x43e00000, 0x43e00000, 0x43e00000, 0x43e00000]);
+/** The exponent of the least normal one, 2^-6. */
+const E4M3_LEAST_NORMAL = memory.data<u32>([0x3c800000, 0x3c800000, 0x3c800000, 0x3c800000]);
+/** 20 more in the exponent. */
+const E4M3_UNIT = memory.data<u32>([0x0a000000, 0x0a000000, 0x0a000000, 0x0a000000]);
+/** The exponent of the least normal one at the place that it has in a code. */
+const E4M3_BIAS = memory.data<u16>([0x3c8, 0x3c8, 0x3c8, 0x3c8, 0x3c8, 0x3c8, 0x3c8, 0x3c8]);
+const BYTE_SIGN = memory.data<u64>([0x8080808080808080, 0x8080808080808080]);
 
-/** As for F16. What is too large becomes the largest finite value. */
+/** What is too large becomes the largest finite value. A sum with 2^20 times the power of two below it rounds to 3 bits. */
 export function f32ToE4M3(from: usize, to: usize, count: usize): void {
   const magnitude = v128.load(MAGNITUDE);
-  const one = v128.load(ONE);
-  const half = v128.load(E4M3_HALF);
-  const unit = v128.load(E4M3_UNIT);
-  const normal = v128.load(E4M3_LEAST_NORMAL);
   const largest = v128.load(E4M3_LARGEST);
   const infinity = v128.load(INFINITY);
-  const nan = v128.load(E4M3_NAN);
-  const sign = v128.load(E4M3_SIGN);
-  for (const end = from + count * 4; from < end; from += 32, to += 8) {
+  const normal = v128.load(E4M3_LEAST_NORMAL);
+  const unit = v128.load(E4M3_UNIT);
+  const bias = v128.load(E4M3_BIAS);
+  const sign = v128.load(BYTE_SIGN);
+  for (const end = from + count * 4; from < end; from += 64, to += 16) {
     const a = v128.load(from);
     const b = v128.load(from, 16);
-    const codes = i16x8.narrow_i32x4_u(
-      toSmall(a, 20, magnitude, one, half, unit, normal, largest, infinity, nan),
-      toSmall(b, 20, magnitude, one, half, unit, normal, largest, infinity, nan),
+    const c = v128.load(from, 32);
+    const d = v128.load(from, 48);
+    const first = i16x8.narrow_i32x4_s(
+      toE4M3(a, magnitude, largest, infinity, normal, unit),
+      toE4M3(b, magnitude, largest, infinity, normal, unit),
     );
-    // In the lower byte, as that of the code is.
-    const signs = i16x8.narrow_i32x4_s(i32x4.shr_s(a, 24), i32x4.shr_s(b, 24));
-    const signed = v128.or(codes, v128.and(signs, sign));
-    v128.store64_lane(to, i8x16.narrow_i16x8_u(signed, signed), 0);
+    const second = i16x8.narrow_i32x4_s(
+      toE4M3(c, magnitude, largest, infinity, normal, unit),
+      toE4M3(d, magnitude, largest, infinity, normal, unit),
+    );
+    const codes = i8x16.narrow_i16x8_u(i16x8.sub(first, bias), i16x8.sub(second, bias));
+    // Numbers that do not fit keep their sign.
+    const signs = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
+    v128.store(to, v128.or(codes, v128.and(signs, sign)));
   }
+}
+
+/** The code of the magnitude, and the bias. A NaN comes behind the largest. */
+// @ts-ignore: decorator
+@inline
+function toE4M3(value: v128, magnitudeBits: v128, largest: v128, infinity: v128, normal: v128, unit: v128): v128 {
+  const magnitude = v128.and(value, magnitudeBits);
+  const clamped = i32x4.min_s(magnitude, largest);
+  const exponent = i32x4.max_s(v128.and(clamped, infinity), normal);
+  const step = i32x4.add(exponent, unit);
+  const mantissa = i32x4.sub(f32x4.add(clamped, step), step);
+  const code = i32x4.add(mantissa, i32x4.shr_u(exponent, 20));
+  return i32x4.sub(code, i32x4.gt_s(magnitude, infinity));
 }
 
 /** The code of the magnitude. `half`: just below half a unit, less the difference of the biases. */

@@ -68,9 +68,10 @@ const API: Readonly<Record<string, string>> = {
     QUANT_CONFIG_FILES QUANT_ONLY_FILES cutOfDense cutParts decodePiece denseConfig denseShape dequantized
     findQuantized grainOf loadKernels plainKernels quantConfigOf runKernel withQuantizationConfig
     type:AwqCall type:AxisLink type:ConfigFiles type:DecodeOptions type:DenseKernels type:DequantizeOptions
-    type:Fields type:FindOptions type:KMajorCall type:KernelCall type:Kernels type:PackedRowsCall type:Part
-    type:PartCut type:PartData type:QuantConfig type:QuantProblem type:Quantization type:QuantizedWeight
-    type:Restated type:ScaledBytesCall type:ScaledNibblesCall type:UnsupportedWeights type:WeightCut`,
+    type:Fields type:FindOptions type:KMajorCall type:KernelCall type:KernelOptions type:Kernels
+    type:PackedRowsCall type:Part type:PartCut type:PartData type:QuantConfig type:QuantProblem
+    type:Quantization type:QuantizedWeight type:Restated type:ScaledBytesCall type:ScaledNibblesCall
+    type:UnsupportedWeights type:WeightCut`,
   "./quantize": `
     AWQ_MODEL_TYPES CalibrationStatistics SAME_INPUT_KEY SCHEME_NAMES STATISTICS_KEY awqCodes awqFoldings
     awqLimits awqScales chooseWeights factorHessian foldIntoColumns foldIntoNorm foldIntoRows gptq joinRows

@@ -8,7 +8,7 @@ import { EXIT, errorJson, exitCodeOf, fail, problemText } from "../output/failur
 import { formatBytes, plural } from "../output/numbers.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
-import { quantizationOf, quantProblems } from "../quantization.ts";
+import { quantizationOf, quantProblemsIn } from "../quantization.ts";
 import { schemesOf } from "../scheme-table.ts";
 
 interface CheckOptions {
@@ -139,11 +139,12 @@ async function checkOne(
     for (const tensor of whole) bytes += tensor.byteLength;
     if (mode === "compat") return { ...found, status: "valid", bytes };
     const { quantization } = await quantizationOf(whole, opened.store);
-    const problems = quantProblems(quantization);
+    const problems = quantProblemsIn(opened, quantization);
     const quantized = schemesOf(quantization).map(
       ({ text, weights }) => `${plural(weights, "weight")} in ${text}`,
     );
-    return { ...found, problems, status: problems.length > 0 ? "invalid" : "valid", bytes, quantized };
+    const status = problems.length > 0 ? "invalid" : "valid";
+    return { ...found, problems, status, bytes, ...(quantized.length > 0 && { quantized }) };
   } catch (error) {
     const isAmbiguous = error instanceof SafetensorsError && error.code === "AMBIGUOUS";
     if (isAmbiguous && key === undefined) return checkOne(path, mode, traffic, "");

@@ -13,7 +13,7 @@ import { nameText, toJson } from "../output/text.ts";
 import { treeRows } from "../output/tree.ts";
 import { type Overview, overviewOf } from "../overview.ts";
 import { reportsOf, summarise } from "../pickle-report.ts";
-import { quantizationOf, quantProblems } from "../quantization.ts";
+import { quantizationOf, quantProblemsIn } from "../quantization.ts";
 import { schemesOf } from "../scheme-table.ts";
 
 /** More tensors than this are shown as a tree unless a table is asked for. */
@@ -47,8 +47,9 @@ JSON:
                tensorsOutside, remade },
     tensors: [{ name, dtype, shape, bytes, file?, dataOffsets? }] }
   "parameters" of quantized weights are those of the dense ones, counted once; "quantization" is
-  there where there are such. "file" is there for checkpoints of several files; "dataOffsets", for safetensors, are the
-  begin and the end in the data section of the file; "pickle" is there for PyTorch files.
+  there where there are such. "file" is there for checkpoints of several files; "dataOffsets",
+  for safetensors, are the begin and the end in the data section of the file; "pickle" is there
+  for PyTorch files.
 
 Exit codes:
   0  shown
@@ -103,10 +104,10 @@ interface Shown extends OpenedFiles {
   readonly quantization: { readonly found?: Quantization; readonly problems: readonly SafetensorsError[] };
 }
 
-async function quantizationIn({ whole, store }: OpenedInput): Promise<Shown["quantization"]> {
+async function quantizationIn(opened: OpenedInput): Promise<Shown["quantization"]> {
   try {
-    const { quantization } = await quantizationOf(whole, store);
-    return { found: quantization, problems: quantProblems(quantization) };
+    const { quantization } = await quantizationOf(opened.whole, opened.store);
+    return { found: quantization, problems: quantProblemsIn(opened, quantization) };
   } catch (error) {
     // The configuration is no part of what is shown: that it is broken is told with the rest.
     if (error instanceof SafetensorsError) return { problems: [error] };

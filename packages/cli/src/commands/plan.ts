@@ -7,6 +7,7 @@ import {
   type RankRow,
   shareCheckpoint,
   type WorldOptions,
+  type WorldSizeVerdict,
   type WorldTable,
   worldTable,
 } from "safetensors.js/parallel";
@@ -24,6 +25,7 @@ import {
   PLAN_HELP,
   placeText,
   sizesOf,
+  sizeVerdicts,
   type WorldFlags,
   worldOptionsOf,
 } from "../world-options.ts";
@@ -49,7 +51,8 @@ const LISTED = 10;
 
 const HELP = `
 For each rank: its tensors and their bytes, what is read for them and in how many requests, how
-much of that is of use, and the memory that it takes to read them one after the other.
+much of that is of use, and the memory that it takes to read them one after the other. With --tp
+also which other numbers of ranks are possible, and what forbids the rest.
 ${PLAN_HELP}
 
 With --device-map it prints which module goes to which device as accelerate's JSON, by the rules
@@ -107,7 +110,10 @@ async function plan(input: string, options: PlanOptions, signal: AbortSignal): P
     }
     const division = await worldOptionsOf(options, sizesOf(options), store, whole, signal);
     const { world, rows } = await rowsOf(whole, division, signal);
-    const shown = options.json ? [toJson(jsonOf(division, world, rows), 2)] : lines(division, world, rows);
+    const sizes = (division.world.tp ?? 1) > 1 ? sizeVerdicts(division, whole) : undefined;
+    const shown = options.json
+      ? [toJson({ ...jsonOf(division, world, rows), ...(sizes && { sizes }) }, 2)]
+      : lines(division, world, rows, sizes);
     await printLines(shown);
     return EXIT.ok;
   } catch (error) {
@@ -125,7 +131,7 @@ async function rowsOf(
     const world = worldTable(division, whole);
     const rows: Row[] = [];
     for (const row of world.ranks) {
-      const share = await shareCheckpoint(whole, { ...division, rank: row.rank, signal });
+      const share = await shareCheckpoint(whole, { ...division, rank: row.rank, signal, sample: false });
       rows.push({ ...row, ...(await share.plan()) });
     }
     return { world, rows };
@@ -154,6 +160,7 @@ function* lines(
   { world }: WorldOptions,
   { wholeBytes, plan, unplaced }: WorldTable,
   rows: readonly Row[],
+  sizes: readonly WorldSizeVerdict[] = [],
 ): Iterable<string> {
   const total = rows.reduce((sum, { bytes }) => sum + bytes, 0);
   yield outColors.bold(
@@ -191,9 +198,39 @@ function* lines(
       return `no tensor has a name for the pattern ${nameText(rule)}`;
     }),
     ...listed("every stage", unplaced, LISTED, (name) => `${nameText(name)}: no rule says where it belongs`),
+    ...sizeFacts(sizes),
   ];
   if (facts.length > 0) yield "";
   yield* table([{ style: outColors.dim }, {}], facts);
+}
+
+/** Which numbers of ranks are possible, and for powers of two up to the first one that is not, what forbids it. */
+function* sizeFacts(sizes: readonly WorldSizeVerdict[]): Iterable<Fact> {
+  const possible = sizes.filter(({ obstacles }) => obstacles.length === 0).map(({ tp }) => tp);
+  if (possible.length === 0) return;
+  yield ["tp", `${rangesText(possible)} ${possible.length === 1 ? "is" : "are"} possible`];
+  const forbidden = sizes.find(
+    ({ tp, obstacles }) => Number.isInteger(Math.log2(tp)) && obstacles.length > 0,
+  );
+  if (!forbidden) return;
+  const [{ tensor, reason } = { tensor: "", reason: "" }] = forbidden.obstacles;
+  yield ["", `${forbidden.tp} is not: ${nameText(tensor)}: ${reason}`];
+}
+
+/** `1, 2, 4 to 9`. */
+function rangesText(numbers: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const number of numbers) {
+    const run = runs.at(-1);
+    if (run && run[1] === number - 1) run[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs
+    .map(([first, last]) => {
+      if (first === last) return `${first}`;
+      return last === first + 1 ? `${first}, ${last}` : `${first} to ${last}`;
+    })
+    .join(", ");
 }
 
 /** Names with a star for each number, and how many tensors have such a name. */

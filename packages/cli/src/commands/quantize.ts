@@ -1,9 +1,8 @@
-import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Checkpoint, SafetensorsError, type TensorHandle } from "safetensors.js";
 import type { FloatDtype } from "safetensors.js/dtype";
-import { openPath, type QuantizedWeights, quantizeWeights, type WeightReport } from "safetensors.js/node";
-import { QUANT_CONFIG_FILES, withQuantizationConfig } from "safetensors.js/quant";
+import { checkQuantizable, openPath, quantizeWeights, type WeightReport } from "safetensors.js/node";
+import { QUANT_ONLY_FILES, withQuantizationConfig } from "safetensors.js/quant";
 import {
   CalibrationStatistics,
   chooseWeights,
@@ -117,11 +116,19 @@ export function addQuantize(program: Command): void {
     .addHelpText("after", HELP)
     .action(async (input: string, output: string, options: QuantizeCommandOptions) => {
       process.exitCode = await runWriting("quantized", output, options, async (signal, onProgress) => {
+        const { statistics: path } = options;
         const weights = await openWeightsInput(input, signal);
-        try {
-          return await quantize(weights, output, options, signal, onProgress);
-        } catch (error) {
+        let file: Checkpoint | undefined;
+        const close = async (): Promise<void> => {
+          await file?.close();
           await weights.whole.close();
+        };
+        try {
+          if (path !== undefined) file = await openPath(path, { signal });
+          const statistics = file && new CalibrationStatistics(file);
+          return { ...(await quantize(weights, output, options, statistics, signal, onProgress)), close };
+        } catch (error) {
+          await close();
           throw error;
         }
       });
@@ -132,9 +139,10 @@ async function quantize(
   weights: WeightsInput,
   output: string,
   options: QuantizeCommandOptions,
+  statistics: CalibrationStatistics | undefined,
   signal: AbortSignal,
   onProgress: Progress,
-): Promise<Writing & { close(): Promise<void> }> {
+): Promise<Writing> {
   const { whole, store, paths } = weights;
   const { scheme, scaleRule, actOrder, damp, threads, maxShardSize } = options;
   const own: QuantizerOptions = scaleRule === undefined ? {} : { scaleRule };
@@ -156,48 +164,45 @@ async function quantize(
     dtype,
     producer: `safetensors.js:${ownVersion()}`,
   });
-  const config = texts.get("config.json");
-  const rest = {
+  const alsoRead = options.statistics === undefined ? [] : [options.statistics];
+  const work = {
+    weights: names,
+    scheme: quantizer.scheme,
+    options: own,
+    config: quantizationConfig,
+    statistics,
+    actOrder,
+    damp,
+    modelType: textOf(model.model_type),
+    threads,
+    resume: options.resume ? `${ownVersion()} ${await identityOf(paths, alsoRead)}` : undefined,
+    signal,
+    onProgress,
+  };
+  checkQuantizable(whole, work);
+  const config = texts.get("config.json") ?? "{}\n";
+  const unsaid: Fact[] = isOneFile(output)
+    ? [["configuration", "not beside a file: to have config.json say how it is quantized, name a folder"]]
+    : [];
+  return {
+    tensors: outline(whole, quantizer, choice),
+    ...factsOf(choice, [], unsaid),
+    async make() {
+      const made = await quantizeWeights(output, whole, work);
+      const more: Fact[] =
+        made.reused === 0 ? unsaid : [["taken up", plural(made.reused, "result")], ...unsaid];
+      return { tensors: made.tensors, ...factsOf(choice, made.reports, more), close: made.close };
+    },
     metadata: whole.metadata,
     maxShardSize,
     inputs: paths,
+    alsoRead,
     texts: new Map<string, string | undefined>([
-      ...QUANT_CONFIG_FILES.slice(1).map((name) => [name, undefined] as const),
-      ...(config === undefined
-        ? []
-        : [["config.json", withQuantizationConfig(config, quantizationConfig)] as const]),
+      ...QUANT_ONLY_FILES.map((name) => [name, undefined] as const),
+      ["config.json", withQuantizationConfig(config, quantizationConfig)],
       ...Array.from(files, ([name, value]) => [name, `${JSON.stringify(value, null, 2)}\n`] as const),
     ]),
   };
-  const closeInput = (): Promise<void> => whole.close();
-  if (options.dryRun) {
-    return { ...rest, tensors: outline(whole, quantizer, choice), ...factsOf(choice, []), close: closeInput };
-  }
-  const statistics = options.statistics === undefined ? undefined : await openPath(options.statistics);
-  let made: QuantizedWeights;
-  try {
-    made = await quantizeWeights(isOneFile(output) ? dirname(output) : output, whole, {
-      weights: names,
-      scheme: quantizer.scheme,
-      options: own,
-      config: quantizationConfig,
-      statistics: statistics && new CalibrationStatistics(statistics),
-      actOrder,
-      damp,
-      modelType: textOf(model.model_type),
-      threads,
-      resume: options.resume ? await identityOf(paths) : undefined,
-      signal,
-      onProgress,
-    });
-  } finally {
-    await statistics?.close();
-  }
-  const close = async (): Promise<void> => {
-    await made.close();
-    await closeInput();
-  };
-  return { ...rest, tensors: made.tensors, ...factsOf(choice, made.reports), close };
 }
 
 const moduleOf = (name: string): string => name.replace(/\.weight$/, "");
@@ -209,6 +214,8 @@ function configIn(texts: ReadonlyMap<string, string>): Readonly<Record<string, u
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
+const NOT_NAMED = "is not named";
+
 /** Which weights are quantised, and why the others are not. */
 function choose(
   whole: Checkpoint,
@@ -217,18 +224,20 @@ function choose(
   { names, exclude, scheme }: QuantizeCommandOptions,
 ): WeightChoice<TensorHandle> {
   checkChoice(whole.keys(), names);
+  checkChoice(whole.keys(), exclude);
   const isNamed = globsFilter(names ?? []);
   const isExcluded = globsFilter(exclude ?? []);
   const usual = usualReason(new Map(Object.entries(model)));
   const misfit = misfitReason(quantizer);
   const choice = chooseWeights(whole, (tensor) => {
-    if (names && !isNamed(tensor.name)) return "is not named";
+    if (names && !isNamed(tensor.name)) return NOT_NAMED;
     if (isExcluded(tensor.name)) return "is excluded";
     return misfit(tensor) ?? (names ? undefined : usual(tensor));
   });
   if (choice.quantized.length > 0) return choice;
-  const [first] = choice.skipped;
-  const example = first ? `, for example because ${nameText(first[0])} ${first[1]}` : "";
+  const skipped = [...choice.skipped];
+  const first = skipped.find(([, why]) => why !== NOT_NAMED) ?? skipped[0];
+  const example = first ? `; for example, ${nameText(first[0])}: ${first[1]}` : "";
   throw new SafetensorsError("UNSUPPORTED", `there is nothing to quantize as ${scheme}${example}`);
 }
 
@@ -255,6 +264,7 @@ function outline(
 function factsOf(
   { quantized, skipped, dense }: WeightChoice<TensorHandle>,
   reports: readonly WeightReport[],
+  more: readonly Fact[],
 ): Required<Pick<Writing, "facts" | "json">> {
   const worst = reports.toSorted((a, b) => b.error - a.error);
   const facts: Fact[] = [
@@ -264,9 +274,10 @@ function factsOf(
     }),
     ...listed("relative error", worst, LISTED, ({ name, error, outputError, note }) => {
       const output =
-        outputError === undefined ? "" : `, of outputs ${formatValue(outputError)} of rounding's`;
+        outputError === undefined ? "" : `, output error ${formatValue(outputError)} times that of rounding`;
       return `${formatValue(error)}${output}  ${nameText(name)}${note === undefined ? "" : `: ${note}`}`;
     }),
+    ...more,
   ];
   return { facts, json: { weights: reports, skipped: Object.fromEntries(skipped) } };
 }

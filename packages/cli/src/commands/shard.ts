@@ -38,6 +38,7 @@ const HELP = `
 Each rank gets model-rank-0-part-0.safetensors, the names that vLLM and SGLang have for files of
 ranks; of several parts with --max-shard-size. There is no index: the files are not one checkpoint.
 In their metadata they say what they have, so that safetensors merge --ranks needs no plan.
+The input is read once for each rank, also from an address: the parts of one rank lie all over it.
 ${PLAN_HELP}
 ${WRITING_HELP}
 
@@ -79,7 +80,7 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Writing & { close(): Promise<void> }> {
   const { rank, out, maxShardSize } = options;
-  const weights = await openWeightsInput(input, signal);
+  const weights = await openWeightsInput(input, signal, rank !== undefined);
   const { whole, store, paths } = weights;
   const close = (): Promise<void> => whole.close();
   try {

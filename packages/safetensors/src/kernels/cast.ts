@@ -1,7 +1,7 @@
 import { type CastOptions, castFloats, type FloatDtype, floatCaster } from "../dtype/cast.ts";
 import { DTYPES } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
-import { type CastKernel, type KernelFunctions, type KernelModule, kernelModule } from "./module.ts";
+import { type CastKernel, type KernelFunctions, type KernelModule, ownKernelModule } from "./module.ts";
 
 /** Elements that are cast at a time: what they are before, as F32 and after fits the second cache. A multiple of 16. */
 const BLOCK = 1 << 15;
@@ -26,11 +26,14 @@ export function narrowing(functions: KernelFunctions, to: FloatDtype): CastKerne
   return undefined;
 }
 
+/** What a cast reserves at most. */
+export const CAST_ROOM: number = BLOCK * 12 + 4096;
+
 /**
  * What `castFloats` gives, the same bytes, from a kernel where there is one: for F32, F16, BF16, F8_E4M3 and F8_E5M2 as F32,
- * F16, BF16 and F8_E4M3.
+ * F16, BF16 and F8_E4M3. What lies in the memory of the module is not copied, neither before the cast nor after it.
  *
- * @param into memory of the size of the result; new memory unless given
+ * @param into memory of the size of the result, none of which is `bytes`; new memory unless given
  * @throws as `castFloats` does; `SIZE_MISMATCH` if `into` is not as large as the result
  */
 export function castFloatsBy(
@@ -48,35 +51,75 @@ export function castFloatsBy(
   const isDone = from !== to && (widen || from === "F32") && (narrow || to === "F32");
   if (!isDone || !Number.isInteger(count) || count < LEAST) {
     const cast = castFloats(from, to, bytes);
+    if (into) checkSize(into, cast.length);
     into?.set(cast);
     return into ?? cast;
   }
-  const block = Math.min(BLOCK, count + 16);
-  module.clear();
-  const before = module.reserve(block * size);
-  const middle = from === "F32" ? before : module.reserve(block * 4);
-  const after = to === "F32" ? middle : module.reserve(block * sizeAfter);
   const result = into ?? new Uint8Array(count * sizeAfter);
-  if (result.length !== count * sizeAfter)
-    throw new SafetensorsError(
-      "SIZE_MISMATCH",
-      `there are ${result.length} bytes for ${count} elements of ${to}`,
-    );
-  for (let at = 0; at < count; at += BLOCK) {
-    const now = Math.min(BLOCK, count - at);
-    module.bytes(before, now * size).set(bytes.subarray(at * size, (at + now) * size));
-    widen?.(before, middle, now);
-    narrow?.(middle, after, now);
-    result.set(module.bytes(after, now * sizeAfter), at * sizeAfter);
+  checkSize(result, count * sizeAfter);
+  module.clear();
+  const room = Math.min(BLOCK, count + 16);
+  const [before, middle, after] = [room * size, room * 4, room * sizeAfter].map((n) => module.reserve(n));
+  const bytesAt = module.addressOf(bytes);
+  const resultAt = module.addressOf(result);
+  for (let at = 0, now: number; at < count; at += now) {
+    const left = count - at;
+    // A kernel goes on to the next multiple of 16: what is left then is cast beside, as others own what lies behind it.
+    now = left < 16 ? left : Math.min(BLOCK, left - (left % 16));
+    const source = now < 16 || bytesAt === undefined ? before! : bytesAt + at * size;
+    const target = now < 16 || resultAt === undefined ? after! : resultAt + at * sizeAfter;
+    if (source === before) module.bytes(source, now * size).set(bytes.subarray(at * size, (at + now) * size));
+    widen?.(source, narrow ? middle! : target, now);
+    narrow?.(widen ? middle! : source, target, now);
+    if (target === after) result.set(module.bytes(target, now * sizeAfter), at * sizeAfter);
   }
   return result;
+}
+
+function checkSize(into: Uint8Array, size: number): void {
+  if (into.length !== size)
+    throw new SafetensorsError("SIZE_MISMATCH", `there are ${into.length} bytes for a result of ${size}`);
 }
 
 const WIDENED: readonly FloatDtype[] = ["F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"];
 const NARROWED: readonly FloatDtype[] = ["F32", "F16", "BF16", "F8_E4M3"];
 
+/** Bytes of the pieces of a cast, before it and after it: what `save` writes at a time. */
+const PIECE_BYTES = 1 << 20;
+
+/** A module with the memory for one cast at a time. */
+interface Lease {
+  readonly module: KernelModule;
+  readonly input: Uint8Array;
+  readonly output: Uint8Array;
+}
+
+/** Those that wait for the next cast; more at the same time are made anew. */
+const idle: Lease[] = [];
+const MOST_IDLE = 2;
+
+async function lease(): Promise<Lease | undefined> {
+  const kept = idle.pop();
+  if (kept) return kept;
+  const module = await ownKernelModule();
+  if (!module) return undefined;
+  const both = module.setApart(2 * PIECE_BYTES, CAST_ROOM);
+  return { module, input: both.subarray(0, PIECE_BYTES), output: both.subarray(PIECE_BYTES) };
+}
+
+/** Casts a tensor piece by piece: see `kernelCaster`. */
+export interface Caster {
+  /** Where bytes are best put to be cast, and how many of them fit, before the cast and after it; else they may be anywhere. */
+  readonly memory?: Uint8Array;
+  /** What `floatCaster` gives; the result is valid until the next call. */
+  readonly cast: (bytes: Uint8Array) => Uint8Array;
+  /** Leaves the memory to the next cast. Not to be called while something still writes into it. */
+  release(): void;
+}
+
 /**
- * What `floatCaster` gives, from a kernel where there is one. The bytes that it returns are valid until the next call.
+ * What `floatCaster` gives, from a kernel where there is one, with memory in which it need not copy. Each caster has its
+ * own.
  *
  * @throws as `floatCaster` does
  */
@@ -85,16 +128,21 @@ export async function kernelCaster(
   to: FloatDtype,
   options: CastOptions = {},
   tensor?: string,
-): Promise<(bytes: Uint8Array) => Uint8Array> {
+): Promise<Caster> {
   const usual = to === "F8_E4M3" ? "saturate" : "nonsaturate";
   const isUsual = options.stochastic === undefined && (options.overflow ?? usual) === usual;
   const isDone = isUsual && WIDENED.includes(from) && NARROWED.includes(to);
-  const module = isDone ? await kernelModule() : undefined;
-  if (!module) return floatCaster(from, to, options, tensor);
-  let memory = new Uint8Array(0);
-  return (bytes) => {
-    const size = Math.floor((bytes.length * DTYPES[to].bits) / DTYPES[from].bits);
-    if (memory.length < size) memory = new Uint8Array(size);
-    return castFloatsBy(module, from, to, bytes, memory.subarray(0, size));
+  const leased = isDone ? await lease() : undefined;
+  if (!leased) return { cast: floatCaster(from, to, options, tensor), release: () => {} };
+  const { module, input, output } = leased;
+  return {
+    memory: input,
+    cast: (bytes) => {
+      const size = Math.floor((bytes.length * DTYPES[to].bits) / DTYPES[from].bits);
+      return castFloatsBy(module, from, to, bytes, output.subarray(0, size));
+    },
+    release: () => {
+      if (idle.length < MOST_IDLE) idle.push(leased);
+    },
   };
 }

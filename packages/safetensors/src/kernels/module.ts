@@ -93,8 +93,9 @@ const ALIGNMENT = 64;
 export class KernelModule {
   readonly functions: KernelFunctions;
   readonly #memory: Memory;
-  readonly #base: number;
+  #base: number;
   #next: number;
+  #isFixed = false;
 
   constructor(exports: Exports) {
     this.functions = exports;
@@ -109,16 +110,39 @@ export class KernelModule {
   }
 
   /**
-   * The address of so many bytes, at a cache line. Views of the memory that were made before are of no use any more.
+   * The address of so many bytes, at a cache line. Views of the memory that were made before are of no use any more, unless
+   * some has been set apart.
    *
    * @throws RangeError if there is no more memory
    */
   reserve(bytes: number): number {
     const address = this.#next;
-    this.#next = aligned(address + bytes);
-    const missing = this.#next - this.#memory.buffer.byteLength;
+    const end = aligned(address + bytes);
+    const missing = end - this.#memory.buffer.byteLength;
+    if (missing > 0 && this.#isFixed) throw new RangeError("memory of which some is set apart does not grow");
     if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE));
+    this.#next = end;
     return address;
+  }
+
+  /**
+   * Sets memory apart that no call uses unless it is given to it. From now on the memory does not grow, so that views of
+   * it stay valid: calls have `room` for all that they reserve.
+   *
+   * @throws RangeError if there is no more memory
+   */
+  setApart(bytes: number, room: number): Uint8Array {
+    this.clear();
+    const address = this.reserve(bytes);
+    const end = this.#next;
+    this.reserve(room);
+    [this.#base, this.#isFixed] = [end, true];
+    return this.bytes(address, bytes);
+  }
+
+  /** The address of bytes that are in this memory. */
+  addressOf({ buffer, byteOffset }: Uint8Array): number | undefined {
+    return buffer === this.#memory.buffer ? byteOffset : undefined;
   }
 
   /** The address of a copy of an array. */
@@ -147,8 +171,13 @@ let loading: Promise<KernelModule | undefined> | undefined;
 
 /** The kernels in WebAssembly, one instance for each thread, where they can be had: see `loadKernelModule`. */
 export function kernelModule(): Promise<KernelModule | undefined> {
-  loading ??= loadKernelModule((globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly);
+  loading ??= ownKernelModule();
   return loading;
+}
+
+/** An instance with a memory of its own. */
+export function ownKernelModule(): Promise<KernelModule | undefined> {
+  return loadKernelModule((globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly);
 }
 
 /**

@@ -107,7 +107,8 @@ export class Division {
     const { parts } = cutPartsToStore(weight, cutOfDense(weight, cut));
     const part = parts.find((one) => one.part.name === name);
     if (part && `${shape}` !== `${part.part.shape}`) throw otherTensor(name, shape, part.part.shape);
-    return part ? { cut: part.cut, ...(part.restated && { restated: part.restated }) } : { cut: WHOLE };
+    if (!part) return { cut: cutBeside(shape, weight, cut) };
+    return { cut: part.cut, ...(part.restated && { restated: part.restated }) };
   }
 
   #cutOf(name: string, shape: readonly number[], at: Coordinates): Cut | undefined {
@@ -160,6 +161,12 @@ export class Division {
       ...(embeddings && { embeddings }),
     });
   }
+}
+
+/** What is beside the weights of several experts, such as one scale of inputs for each, goes with the experts. */
+function cutBeside(shape: readonly number[], weight: QuantizedWeight, cut: Cut): Cut {
+  const hasExperts = weight.shape.length === 3 && shape[0] === weight.shape[0];
+  return hasExperts ? cut.filter(({ axis }) => axis === 0) : WHOLE;
 }
 
 function otherTensor(name: string, shape: readonly number[], found: readonly number[]): SafetensorsError {

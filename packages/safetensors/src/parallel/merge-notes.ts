@@ -58,7 +58,9 @@ function checkSame(
     `a world of ${sizesText(world)} in the order ${order.join(", ")}`;
   const wholeOf = ({ whole: { tensors, sha256 } }: ShareNote): string =>
     `a checkpoint of ${tensors} tensors with the fingerprint ${sha256}`;
-  for (const textOf of [worldOf, wholeOf]) {
+  const valuesOf = ({ whole: { values } }: ShareNote): string =>
+    `a checkpoint ${values === undefined ? "whose values were not looked at" : `whose values have the digest ${values}`}`;
+  for (const textOf of [worldOf, wholeOf, valuesOf]) {
     const [a, b] = [textOf(one.note), textOf(other.note)];
     if (a === b) continue;
     const text = `${quote(one.file)} is of ${a}, ${quote(other.file)} of ${b}: give the ranks of one`;

@@ -6,10 +6,16 @@ import type { ReadOptions } from "../source/source.ts";
 import { Division, type WorldOptions } from "./division.ts";
 import { type RankTensor, rankShare } from "./share.ts";
 import { type CutNote, fingerprintOf, groupNotes, SHARE_NOTE, writeNote } from "./share-note.ts";
+import { valueSample } from "./value-sample.ts";
 
 /** Which rank's share, and how the model is divided. */
 export interface ShareOptions extends WorldOptions, ReadOptions {
   readonly rank: number;
+  /**
+   * Whether a few values are read, by which ranks of two checkpoints with the same names and shapes are told apart when they
+   * are put together again. True if not given.
+   */
+  readonly sample?: boolean | undefined;
 }
 
 /**
@@ -23,7 +29,8 @@ export interface ShareOptions extends WorldOptions, ReadOptions {
  * const inputs = Array.from(share, (tensor) => [tensor.name, tensor] as const);
  * ```
  *
- * Of the data nothing is read, but for the few small tensors that state the shape of a quantised weight.
+ * Of the data nothing is read, but for a few values (see `sample`) and the small tensors that state the shape of a quantised
+ * weight.
  *
  * @throws as `rankShare`; errors of reading
  */
@@ -35,7 +42,10 @@ export async function shareCheckpoint(whole: Checkpoint, options: ShareOptions):
     rank: options.rank,
     world: mesh.sizes,
     order: mesh.order,
-    whole: fingerprintOf(placedSomewhere(options, handles, share)),
+    whole: {
+      ...fingerprintOf(placedSomewhere(options, handles, share)),
+      ...(options.sample !== false && { values: await valueSample(whole, options) }),
+    },
     cuts: groupNotes(await notesOf(whole, share, options)),
   };
   const views = new Map(share.map(({ name, handle }) => [name, handle.view]));

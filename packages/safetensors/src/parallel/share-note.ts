@@ -24,10 +24,12 @@ export interface ShareNote {
   readonly cuts: ReadonlyMap<string, CutNote>;
 }
 
-/** Tells checkpoints of different tensors apart: names, dtypes and shapes count, values do not. */
+/** Tells checkpoints of different tensors apart, by names, dtypes and shapes. */
 export interface Fingerprint {
   readonly tensors: number;
   readonly sha256: string;
+  /** And by some of their values, if these were read: see `valueSample`. */
+  readonly values?: string;
 }
 
 /** What a rank has of a tensor. */
@@ -105,14 +107,20 @@ export function readNote(text: string): ShareNote {
     const reason = `the metadata ${quote(SHARE_NOTE)} is of version ${version}, and only 1 is known`;
     throw new SafetensorsError("UNSUPPORTED", reason);
   }
-  const { tensors, sha256 } = fieldsOf(whole, `"whole"`);
-  if (version !== 1 || !isCount(tensors) || typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256))
+  const { tensors, sha256, values } = fieldsOf(whole, `"whole"`);
+  if (version !== 1 || !isCount(tensors) || !isDigest(sha256) || !(values === undefined || isDigest(values)))
     throw invalid("it does not say of what it is a part");
   const mesh = meshOf(world, order);
   if (!isCount(rank) || rank >= mesh.size) throw invalid(`there is no such rank in a world of ${mesh.size}`);
   const notes = new Map<string, CutNote>();
   for (const [name, note] of Object.entries(fieldsOf(cuts, `"cuts"`))) notes.set(name, cutNote(name, note));
-  return { rank, world: mesh.sizes, order: mesh.order, whole: { tensors, sha256 }, cuts: notes };
+  return {
+    rank,
+    world: mesh.sizes,
+    order: mesh.order,
+    whole: { tensors, sha256, ...(values !== undefined && { values }) },
+    cuts: notes,
+  };
 }
 
 /** The bytes that a note has in place of those of the rank. `INVALID_INDEX` if they do not fill dtype and shape. */
@@ -179,6 +187,10 @@ function rangeOf(name: string, value: unknown): CutRange {
     throw invalid(`a range of ${quote(name)} is not [start, stop] or [start, stop, step]`);
   const [start, stop, step] = value as [number, number, number?];
   return { start, stop, ...(step !== undefined && { step }) };
+}
+
+function isDigest(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
 
 function isCount(value: unknown): value is number {

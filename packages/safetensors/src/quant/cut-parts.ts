@@ -34,6 +34,23 @@ export function cutParts(weight: QuantizedWeight, cut: Cut): WeightCut {
   return { shape, parts };
 }
 
+/**
+ * The same for a piece that is to be a checkpoint of its own: then what the metadata state of the weight must hold for the
+ * piece as well.
+ *
+ * @throws as `cutParts`
+ */
+export function cutPartsToStore(weight: QuantizedWeight, cut: Cut): WeightCut {
+  for (const [axis, size] of weight.stated?.entries() ?? []) {
+    const asked = cut.find((one) => one.axis === axis);
+    const place = asked?.ranges.flatMap(({ start, stop }) => [start, stop]).find((at) => at % size !== 0);
+    if (place === undefined) continue;
+    const text = `a cut at ${place} of axis ${axis} is not at a multiple of ${size}, which the metadata state`;
+    throw misfit(weight, text);
+  }
+  return cutParts(weight, cut);
+}
+
 /** Shape of the dense form of a weight. */
 export function denseShape({
   shape,

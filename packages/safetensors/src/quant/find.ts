@@ -5,7 +5,7 @@ import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_STATED_BYTES } from "../limits.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { type ConfigFiles, type Fields, modelFields, type QuantConfig, quantConfigOf } from "./config.ts";
-import type { Finder, QuantProblem, Scheme, UnsupportedWeights } from "./scheme.ts";
+import type { Finder, ModuleTensors, QuantProblem, Scheme, UnsupportedWeights } from "./scheme.ts";
 import { SCHEMES } from "./schemes/index.ts";
 import type { QuantizedWeight } from "./weight.ts";
 
@@ -45,7 +45,8 @@ export async function findQuantized(
   const config = quantConfigOf(files);
   const search = new Search(checkpoint, config, modelFields(files), options.signal);
   // Nothing else holds codes; of a checkpoint of plain floats this is all that is done.
-  if (!search.hasCodes) return search;
+  if (!hasCodes(checkpoint)) return search;
+  search.group();
   const isFirst = (scheme: Scheme): boolean => config !== undefined && scheme.claims(config);
   for (const scheme of [...SCHEMES.filter(isFirst), ...SCHEMES.filter((one) => !isFirst(one))])
     await scheme.find(search);
@@ -59,13 +60,12 @@ class Search implements Finder, Quantization {
   readonly problems: QuantProblem[] = [];
   readonly unsupported: UnsupportedWeights[] = [];
   readonly #modules = new Map<string, Map<string, TensorHandle>>();
+  /** Maps that someone may be going through: what is taken from them is taken from a copy. */
+  readonly #lent = new Set<ModuleTensors>();
   readonly checkpoint: Checkpoint;
   readonly config: QuantConfig | undefined;
   readonly model: Fields;
   readonly signal: AbortSignal | undefined;
-
-  /** Whether there are tensors of integers, or of floats of 8 bits and less. */
-  readonly hasCodes: boolean;
 
   constructor(
     checkpoint: Checkpoint,
@@ -77,21 +77,23 @@ class Search implements Finder, Quantization {
     this.config = config;
     this.model = model;
     this.signal = signal;
-    let hasCodes = false;
-    for (const tensor of checkpoint) {
-      hasCodes ||= isCode(DTYPES[tensor.dtype]);
+  }
+
+  /** Puts the tensors of each module together. */
+  group(): void {
+    for (const tensor of this.checkpoint) {
       const [module, last] = parted(tensor.name);
       const tensors = this.#modules.get(module);
       if (tensors) tensors.set(last, tensor);
       else this.#modules.set(module, new Map([[last, tensor]]));
     }
-    this.hasCodes = hasCodes;
   }
 
-  // Copies, so that taking tensors does not disturb who goes through them.
-  *modules(): Iterable<readonly [string, ReadonlyMap<string, TensorHandle>]> {
-    for (const [module, tensors] of [...this.#modules])
-      if (tensors.size > 0) yield [module, new Map(tensors)];
+  *modules(): Iterable<readonly [string, ModuleTensors]> {
+    for (const entry of this.#modules) {
+      this.#lent.add(entry[1]);
+      yield entry;
+    }
   }
 
   tensor(name: string): TensorHandle | undefined {
@@ -137,8 +139,21 @@ class Search implements Finder, Quantization {
 
   #remove(name: string): void {
     const [module, last] = parted(name);
-    this.#modules.get(module)?.delete(last);
+    let tensors = this.#modules.get(module);
+    if (!tensors?.has(last)) return;
+    if (this.#lent.delete(tensors)) {
+      tensors = new Map(tensors);
+      this.#modules.set(module, tensors);
+    }
+    tensors.delete(last);
+    if (tensors.size === 0) this.#modules.delete(module);
   }
+}
+
+/** Whether there are tensors of integers, or of floats of 8 bits and less. */
+function hasCodes(checkpoint: Checkpoint): boolean {
+  for (const { dtype } of checkpoint) if (isCode(DTYPES[dtype])) return true;
+  return false;
 }
 
 function isCode({ kind, bits }: DtypeInfo): boolean {

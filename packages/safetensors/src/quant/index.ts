@@ -17,7 +17,7 @@ export type {
   ScaledBytesCall,
   ScaledNibblesCall,
 } from "./kernels/call.ts";
-export { type Kernels, loadKernels, plainKernels } from "./kernels/load.ts";
+export { type KernelOptions, type Kernels, loadKernels, plainKernels } from "./kernels/load.ts";
 export { runKernel } from "./kernels/run.ts";
 export { denseConfig, QUANT_ONLY_FILES, withQuantizationConfig } from "./rewrite-config.ts";
 export type { QuantProblem, UnsupportedWeights } from "./scheme.ts";

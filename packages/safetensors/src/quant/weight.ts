@@ -61,10 +61,18 @@ export interface QuantizedWeight {
   /** The floats that its dense form is stored in, if nothing else is asked for. */
   readonly dense: FloatDtype;
   readonly parts: readonly Part[];
-  /** Stored tensors that belong to the layer, are not needed for its values, and are whole in every piece: input scales. */
+  /**
+   * Stored tensors that belong to the layer and are not needed for its values: scales of inputs. They are whole in every piece
+   * of a matrix; of several experts, those that have one for each go with these.
+   */
   readonly besides?: readonly string[];
   /** Why it can only be had whole, if so. */
   readonly indivisible?: string;
+  /**
+   * Sizes along each axis that the file's metadata state of the weight. A piece that is stored on its own keeps them: it must
+   * be made of whole ones.
+   */
+  readonly stated?: readonly number[];
   /** The parts that state the shape, for a piece of it. Such parts have only `null` links. */
   restate?(shape: readonly number[]): readonly Restated[];
   /**

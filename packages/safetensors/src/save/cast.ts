@@ -25,17 +25,24 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
     buffer: Uint8Array,
     readOptions?: ReadOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const cast = await kernelCaster(from as FloatDtype, to, options, name);
-    const size = pieceBytes(from, to, buffer.length);
+    const caster = await kernelCaster(from as FloatDtype, to, options, name);
+    const room = Math.min(buffer.length, caster.memory?.length ?? Number.POSITIVE_INFINITY);
+    const size = pieceBytes(from, to, room);
     // A tensor of a few bytes may be larger before the cast than the buffer for what it becomes.
-    const memory = size <= buffer.length ? buffer.subarray(0, size) : new Uint8Array(size);
-    const taker = new PieceTaker(tensor, memory, readOptions);
+    const own = caster.memory ?? (size <= buffer.length ? buffer : new Uint8Array(size));
+    const taker = new PieceTaker(tensor, own.subarray(0, size), readOptions);
+    let isReading = true;
     try {
       for (let done = 0; done < tensor.byteLength; done += size) {
-        yield cast(await taker.take(Math.min(size, tensor.byteLength - done)));
+        isReading = true;
+        const piece = await taker.take(Math.min(size, tensor.byteLength - done));
+        isReading = false;
+        yield caster.cast(piece);
       }
     } finally {
       await taker.close();
+      // A read that failed or was aborted may go on writing: its memory is left to no other.
+      if (!isReading) caster.release();
     }
   }
   return { dtype: to, shape, chunks };

@@ -1,10 +1,10 @@
-import type { FloatDtype } from "../dtype/cast.ts";
+import { type FloatDtype, isFloatDtype } from "../dtype/cast.ts";
 import { DTYPES } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import type { KernelCall } from "../quant/kernels/call.ts";
 import { checkCall } from "../quant/kernels/check.ts";
 import { countForCollector } from "./memory.ts";
-import { type ComputeMessage, type FromWorker, receiveError } from "./messages.ts";
+import { type CastMessage, type ComputeMessage, type FromWorker, receiveError } from "./messages.ts";
 import { processors, startThread, type Thread } from "./thread.ts";
 
 /** Workers, unless said otherwise: more gain little, as they share the way to memory. */
@@ -29,6 +29,8 @@ interface Waiting {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
+
+type Work = Omit<ComputeMessage, "batch"> | Omit<CastMessage, "batch">;
 
 /** A worker, and what it is doing. */
 interface Hand {
@@ -88,16 +90,63 @@ export class KernelPool implements AsyncDisposable {
     const result = into ?? new Uint8Array(sharedMemory((values * DTYPES[dtype].bits) / 8));
     if (!(result.buffer instanceof SharedArrayBuffer))
       throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
-    const parts = Math.max(1, Math.min(this.#hands.length, Math.floor(values / PART_VALUES)));
+    const parts = this.#partsOf(values);
     const sent = parts > 1 ? inSharedMemory(call) : call;
+    await this.#share(parts, (part) => ({
+      kind: "compute",
+      call: sent,
+      dtype,
+      result,
+      part: { part, parts },
+    }));
+    return result;
+  }
+
+  /**
+   * What `castFloats` gives, in shared memory. Bytes that are not in shared memory are copied there first.
+   *
+   * @param into shared memory of the size of the result; new memory unless given
+   * @throws as `dense`; `SIZE_MISMATCH` as `castFloats`
+   */
+  async cast(from: FloatDtype, to: FloatDtype, bytes: Uint8Array, into?: Uint8Array): Promise<Uint8Array> {
+    if (this.#over !== undefined) throw this.#over;
+    const [bits, bitsAfter] = [floatBits(from), floatBits(to)];
+    const count = (bytes.length * 8) / bits;
+    const size = (count * bitsAfter) / 8;
+    if (!Number.isInteger(count) || !Number.isInteger(size)) {
+      const text = `${bytes.length} bytes of ${from} are no whole elements, or no whole bytes as ${to}`;
+      throw new SafetensorsError("SIZE_MISMATCH", text);
+    }
+    const result = into ?? new Uint8Array(sharedMemory(size));
+    if (!(result.buffer instanceof SharedArrayBuffer))
+      throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
+    if (result.length !== size)
+      throw new SafetensorsError("SIZE_MISMATCH", `there are ${result.length} bytes for a result of ${size}`);
+    const parts = this.#partsOf(count);
+    const sent = bytes.buffer instanceof SharedArrayBuffer ? bytes : shared(bytes);
+    // A boundary is a whole number of bytes in any dtype, and of vectors.
+    const boundary = (of: number): number =>
+      of === parts ? count : Math.floor((count * of) / parts / 64) * 64;
+    const cut = (array: Uint8Array, part: number, width: number): Uint8Array =>
+      array.subarray((boundary(part) * width) / 8, (boundary(part + 1) * width) / 8);
+    await this.#share(parts, (part) => {
+      return { kind: "cast", from, to, bytes: cut(sent, part, bits), result: cut(result, part, bitsAfter) };
+    });
+    return result;
+  }
+
+  /** How many workers share so many values. */
+  #partsOf(values: number): number {
+    return Math.max(1, Math.min(this.#hands.length, Math.floor(values / PART_VALUES)));
+  }
+
+  async #share(parts: number, workOf: (part: number) => Work): Promise<void> {
     const first = this.#nextHand;
     this.#nextHand = (first + parts) % this.#hands.length;
     const working = Array.from({ length: parts }, (_, part) => {
-      const hand = this.#hands[(first + part) % this.#hands.length]!;
-      return this.#send(hand, { call: sent, dtype, result, part: { part, parts } });
+      return this.#send(this.#hands[(first + part) % this.#hands.length]!, workOf(part));
     });
     await Promise.all(working);
-    return result;
   }
 
   /** Ends the workers; what they are doing fails. */
@@ -124,10 +173,10 @@ export class KernelPool implements AsyncDisposable {
     return { thread, waiting };
   }
 
-  #send(hand: Hand, work: Omit<ComputeMessage, "kind" | "batch">): Promise<void> {
+  #send(hand: Hand, work: Work): Promise<void> {
     return new Promise((resolve, reject) => {
       const batch = this.#nextBatch++;
-      hand.thread.post({ kind: "compute", batch, ...work });
+      hand.thread.post({ batch, ...work });
       hand.waiting.set(batch, { resolve, reject });
       hand.thread.hold(true);
     });
@@ -163,6 +212,17 @@ function inSharedMemory(call: KernelCall): KernelCall {
     return [name, copy];
   });
   return Object.fromEntries(moved) as KernelCall;
+}
+
+function shared(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(sharedMemory(bytes.length));
+  copy.set(bytes);
+  return copy;
+}
+
+function floatBits(dtype: FloatDtype): number {
+  if (isFloatDtype(dtype)) return DTYPES[dtype].bits;
+  throw new SafetensorsError("UNSUPPORTED", `${dtype as string} is no dtype of floats: it is not cast`);
 }
 
 function sharedMemory(bytes: number): SharedArrayBuffer {

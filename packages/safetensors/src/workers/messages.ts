@@ -80,7 +80,8 @@ export type ToWorker =
       readonly jobs: SentJobs;
     }
   | { readonly kind: "abort"; readonly call: number }
-  | ComputeMessage;
+  | ComputeMessage
+  | CastMessage;
 
 /** A part of the work of a kernel call. */
 export interface ComputeMessage {
@@ -91,6 +92,16 @@ export interface ComputeMessage {
   /** Shared memory for the values of the whole call. */
   readonly result: Uint8Array;
   readonly part: Part;
+}
+
+/** A cast of some elements, from shared memory to shared memory. */
+export interface CastMessage {
+  readonly kind: "cast";
+  readonly batch: number;
+  readonly from: FloatDtype;
+  readonly to: FloatDtype;
+  readonly bytes: Uint8Array;
+  readonly result: Uint8Array;
 }
 
 /** From a worker to the pool. */

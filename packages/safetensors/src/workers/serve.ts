@@ -15,6 +15,7 @@ import { decodeInto, isFloat32 } from "./decode-into.ts";
 import { aligned } from "./groups.ts";
 import { countForCollector } from "./memory.ts";
 import {
+  type CastMessage,
   type ComputeMessage,
   type FromWorker,
   type Job,
@@ -58,7 +59,8 @@ export class PoolServer {
     const batch = message.kind === "open" ? undefined : message.batch;
     try {
       if (message.kind === "open") this.#post(await this.#open(message));
-      else this.#post(await (message.kind === "run" ? this.#run(message) : compute(message)));
+      else if (message.kind === "run") this.#post(await this.#run(message));
+      else this.#post(await (message.kind === "cast" ? cast(message) : compute(message)));
     } catch (error) {
       this.#post({ kind: "failed", batch, error: sendError(error) });
     }
@@ -142,6 +144,12 @@ async function compute({ batch, call, dtype, result, part }: ComputeMessage): Pr
     import("../quant/kernels/wasm.ts"),
   ]);
   denseWasm(await kernelModule(), call, dtype, result, part);
+  return { kind: "done", batch };
+}
+
+async function cast({ batch, from, to, bytes, result }: CastMessage): Promise<FromWorker> {
+  const { loadKernels } = await import("../quant/kernels/load.ts");
+  (await loadKernels()).cast(from, to, bytes, result);
   return { kind: "done", batch };
 }
 

@@ -250,3 +250,13 @@ describe("compareTensors", () => {
     assert.equal((await compare(scalar(1), floats(1))).status, "incompatible");
   });
 });
+
+it("with norms, tells the norm of the differences by that of b, also where all is the same", async () => {
+  const norms = { norms: true };
+  const { values } = await compare(floats(3, 4, Number.NaN), floats(3, 5, 1), norms);
+  assert.equal(values!.relativeError, Math.sqrt(1 / 34));
+  assert.equal((await compare(floats(1), floats(0), norms)).values!.relativeError, Number.POSITIVE_INFINITY);
+  assert.equal((await compare(floats(0), floats(-0), norms)).values!.relativeError, 0);
+  assert.equal((await compare(floats(1), floats(1), norms)).status, "identical");
+  assert.equal((await compare(floats(3), floats(4))).values!.relativeError, undefined);
+});

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { castFloats, type FloatDtype, floatCaster } from "../../src/dtype/cast.ts";
-import { castFloatsBy, kernelCaster } from "../../src/kernels/cast.ts";
-import { kernelModule } from "../../src/kernels/module.ts";
+import { DTYPES } from "../../src/dtype/dtype.ts";
+import { CAST_ROOM, castFloatsBy, kernelCaster } from "../../src/kernels/cast.ts";
+import { kernelModule, ownKernelModule } from "../../src/kernels/module.ts";
 
 const module = (await kernelModule())!;
 
@@ -62,13 +64,58 @@ describe("casts in WebAssembly", () => {
         { stochastic: 1 },
       ] as const) {
         // F4 has no NaN.
-        const some = to === "F4" ? bytes.subarray(0, 4096) : bytes.subarray(65536 * 17);
-        const cast = await kernelCaster("F32", to, options, "w");
+        const some = to === "F4" ? bytes.subarray(0, 4096) : bytes.subarray(bytes.length - (1 << 20));
+        const caster = await kernelCaster("F32", to, options, "w");
         assert.ok(
-          Buffer.from(cast(some)).equals(floatCaster("F32", to, options, "w")(some)),
+          Buffer.from(caster.cast(some)).equals(floatCaster("F32", to, options, "w")(some)),
           `${to} ${JSON.stringify(options)}`,
         );
+        caster.release();
       }
     }
+  });
+
+  it("work in the memory of the kernels, and touch nothing else there", async () => {
+    const own = (await ownKernelModule())!;
+    const apart = own.setApart(2 << 20, CAST_ROOM);
+    const dtypes = ["F32", "BF16", "F16", "F8_E4M3", "F8_E5M2"] as const;
+    const same = fc.property(
+      fc.constantFrom(...dtypes),
+      fc.constantFrom(...dtypes),
+      fc.integer({ min: 1, max: 70000 }),
+      fc.tuple(fc.nat(9), fc.nat(9)),
+      fc.tuple(fc.boolean(), fc.boolean()),
+      (from, to, count, [gap, gapAfter], [isInside, isAfterInside]) => {
+        const all = ALL.get(from)!;
+        const [size, sizeAfter] = [DTYPES[from].bits / 8, DTYPES[to].bits / 8];
+        const given = Uint8Array.from({ length: count * size }, (_, i) => all[i % all.length]!);
+        const expected = castFloats(from, to, given);
+        apart.fill(99);
+        const start = given.length + gap + gapAfter;
+        const bytes = isInside ? apart.subarray(gap, gap + given.length) : given;
+        bytes.set(given);
+        const into = isAfterInside
+          ? apart.subarray(start, start + count * sizeAfter)
+          : new Uint8Array(count * sizeAfter);
+        assert.equal(castFloatsBy(own, from, to, bytes, into), into);
+        assert.ok(Buffer.from(into).equals(expected));
+        assert.ok(Buffer.from(bytes).equals(given));
+        const behind = isAfterInside ? start + into.length : gap + given.length;
+        assert.ok(apart.subarray(behind, behind + 300).every((byte) => byte === 99));
+      },
+    );
+    fc.assert(same, { seed: 42, numRuns: 120 });
+    assert.throws(() => own.reserve(1 << 20), RangeError);
+  });
+
+  it("have memory of their own each when they are under way at the same time", async () => {
+    const casters = await Promise.all([1, 2, 3].map(() => kernelCaster("F32", "BF16")));
+    const memories = new Set(casters.map(({ memory }) => memory!.buffer));
+    assert.equal(memories.size, 3);
+    const inputs = casters.map(({ memory }, i) => memory!.subarray(0, 4096).fill(60 + i));
+    const results = casters.map(({ cast }, i) => cast(inputs[i]!));
+    for (const [i, result] of results.entries()) assert.ok(result.every((byte) => byte === 60 + i));
+    for (const caster of casters) caster.release();
+    assert.ok(memories.has((await kernelCaster("F16", "F32")).memory!.buffer));
   });
 });

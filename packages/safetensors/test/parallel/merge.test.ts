@@ -161,7 +161,18 @@ describe("files of ranks are refused", () => {
       /"rank-0" is of a checkpoint of 60 tensors .* "rank-3" of a checkpoint of 61/,
     );
     const other = model().map(({ name, shape }, seed) => tensorOf(name, shape, "BF16", seed + 100));
-    const ofOther = files.with(1, (await filesOf(checkpointOf(other), options, 4))[1]!);
+    const mixed = files.with(1, (await filesOf(checkpointOf(other), options, 4))[1]!);
+    await refuses(
+      mixed,
+      "INDEX_MISMATCH",
+      /"rank-0" is of a checkpoint whose values have the digest .* "rank-1"/,
+    );
+    // What was not looked at while it was cut shows in what all ranks have.
+    const unread = { ...options, sample: false };
+    const ofOther = (await filesOf(whole, unread, 4)).with(
+      1,
+      (await filesOf(checkpointOf(other), unread, 4))[1]!,
+    );
     await refuses(ofOther, "INDEX_MISMATCH", /not the same in "rank-0" and "rank-1".*different checkpoints/);
     const { report } = await mergeRanks(ofOther, { trust: true });
     assert.equal(report.comparedBytes, 0);

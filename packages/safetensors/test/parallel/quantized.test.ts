@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { legalWorldSizes } from "../../src/parallel/legal-world-sizes.ts";
+import fc from "fast-check";
+import { SafetensorsError } from "../../src/errors.ts";
+import { legalWorldSizes, type Obstacle } from "../../src/parallel/legal-world-sizes.ts";
 import { ParallelPlan } from "../../src/parallel/plan.ts";
 import { rankShare, worldTable } from "../../src/parallel/share.ts";
 import type { QuantizedWeight } from "../../src/quant/weight.ts";
@@ -13,6 +15,15 @@ const plan = new ParallelPlan({ "layers.*.up": "colwise", "layers.*.down": "roww
 function quantizedOf(weights: readonly QuantizedWeight[], extras: readonly string[] = []) {
   const parts = weights.flatMap((weight) => weight.parts.map(({ name }) => [name, weight] as const));
   return { weightOf: new Map(parts), extras: new Set(extras) };
+}
+
+function isRefused(share: () => unknown): boolean {
+  try {
+    share();
+    return false;
+  } catch (error) {
+    return error instanceof SafetensorsError && error.code === "INVALID_SLICE";
+  }
 }
 
 describe("quantised weights among ranks", () => {
@@ -83,6 +94,52 @@ describe("quantised weights among ranks", () => {
       () => legalWorldSizes({ plan, upTo: 0 }, layers),
       raises("INVALID_SLICE", /from 1 to 1024/),
     );
+  });
+
+  it("forbid all sizes that groups do not divide by: 231 groups of 128 inputs", () => {
+    const { weight, tensors } = blockWeight("layers.0.down", [2, 29568], [1, 128]);
+    const verdicts = legalWorldSizes({ plan, quantized: quantizedOf([weight]), upTo: 12 }, tensors);
+    const legal = verdicts.filter(({ obstacles }) => obstacles.length === 0).map(({ tp }) => tp);
+    assert.deepEqual(legal, [1, 3, 7, 11]);
+    const [{ tensor, reason, others }] = verdicts[1]!.obstacles as [Obstacle];
+    assert.deepEqual([tensor, others], ["layers.0.down.weight", 2]);
+    assert.match(reason, /0:14784 of axis 1 does not lie on multiples of 128: "layers\.0\.down\.scales"/);
+  });
+
+  it("forbid just the sizes for which some rank has no share, whatever shapes and blocks are", () => {
+    const size = fc.integer({ min: 1, max: 24 });
+    const block = fc.integer({ min: 1, max: 6 });
+    const sizes = fc.tuple(size, size, block, block, fc.constantFrom<"chunk" | "strict">("chunk", "strict"));
+    const property = fc.property(sizes, ([rows, columns, height, width, uneven]) => {
+      // Square matrices whose names differ in a digit are still cut along different axes.
+      const made = ["layers.0.w1", "layers.0.w2"].map((module) =>
+        blockWeight(module, [rows, columns], [height, width]),
+      );
+      const tensors = made.flatMap((one) => one.tensors);
+      const quantized = quantizedOf(made.map(({ weight }) => weight));
+      const rules = new ParallelPlan({ "layers.*.w1": "colwise", "layers.*.w2": "rowwise" });
+      const options = { plan: rules, quantized, uneven };
+      for (const { tp, obstacles } of legalWorldSizes({ ...options, upTo: 6 }, tensors)) {
+        const share = (rank: number) => () => rankShare({ ...options, world: { tp }, rank }, tensors);
+        const ranks = Array.from({ length: tp }, (_, rank) => share(rank));
+        if (obstacles.length === 0) for (const one of ranks) one();
+        else assert.ok(ranks.some(isRefused), `${tp}`);
+      }
+    });
+    fc.assert(property, { seed: 42, numRuns: 60 });
+  });
+
+  it("of several experts go with what each expert has beside them", () => {
+    const name = "layers.0.experts.up";
+    const made = blockWeight(name, [4, 8, 8], [4, 4], { besides: [`${name}.input_scale`, `${name}.scale`] });
+    const besides = [tensorOf(`${name}.input_scale`, [4], "F32"), tensorOf(`${name}.scale`, [1], "F32")];
+    const { weightOf, extras } = quantizedOf([made.weight]);
+    for (const beside of besides) weightOf.set(beside.name, made.weight);
+    const options = { quantized: { weightOf, extras }, plan, experts: { count: 4 }, rank: 1 };
+    const shapes = (world: object): string[] =>
+      rankShare({ ...options, world }, besides).map(({ handle }) => `${handle.shape}`);
+    assert.deepEqual(shapes({ ep: 2 }), ["2", "1"]);
+    assert.deepEqual(shapes({ tp: 2 }), ["4", "1"]);
   });
 
   it("are not cut as if they were plain integers", () => {

@@ -2,9 +2,8 @@ import type { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { Checkpoint as Opened } from "../../src/checkpoint/checkpoint.ts";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
 import type { TensorHandle } from "../../src/checkpoint/tensor.ts";
-import type { WorldOptions } from "../../src/parallel/division.ts";
 import type { RankFile } from "../../src/parallel/merge-files.ts";
-import { shareCheckpoint } from "../../src/parallel/share-checkpoint.ts";
+import { type ShareOptions, shareCheckpoint } from "../../src/parallel/share-checkpoint.ts";
 import { save } from "../../src/save/save.ts";
 import { memorySink } from "../../src/save/sink.ts";
 import { fromBytes } from "../../src/source/memory.ts";
@@ -38,7 +37,11 @@ export async function asFile(
 }
 
 /** The files of all ranks. */
-export async function filesOf(whole: Checkpoint, options: WorldOptions, size: number): Promise<RankFile[]> {
+export async function filesOf(
+  whole: Checkpoint,
+  options: Omit<ShareOptions, "rank">,
+  size: number,
+): Promise<RankFile[]> {
   const files: RankFile[] = [];
   for (let rank = 0; rank < size; rank++) {
     const share = await shareCheckpoint(whole, { ...options, rank });

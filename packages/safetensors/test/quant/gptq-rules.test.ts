@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { Pattern } from "../../src/quant/schemes/gptq-pattern.ts";
+import { Pattern } from "../../src/quant/schemes/pattern.ts";
 import { ModuleRules } from "../../src/quant/schemes/gptq-rules.ts";
 import { found, gptqLayer } from "./gptq-layers.ts";
 

@@ -4,16 +4,18 @@ import { dequantized } from "../../src/quant/dequantize.ts";
 import { checkCase, checkCuts, checkDamaged, configOf, foundIn, storedIn } from "./others.ts";
 
 describe("MXFP4 of gpt-oss", () => {
-  it("is what transformers makes of it, before it swaps axes", async () => {
-    const { quantization } = await checkCase("gpt-oss");
+  it("is what transformers makes of it: inputs before outputs", async () => {
+    const { checkpoint, quantization } = await checkCase("gpt-oss");
     const weight = quantization.weights.get("model.layers.0.mlp.experts.gate_up_proj")!;
-    assert.deepEqual(weight.shape, [3, 12, 64]);
+    assert.deepEqual([weight.shape, weight.transposed], [[3, 12, 64], true]);
+    assert.deepEqual(dequantized(checkpoint, quantization).get(weight.name).shape, [3, 64, 12]);
     assert.deepEqual([weight.bits, weight.group, weight.dense], [4, [32], "BF16"]);
   });
 
-  it("is found under OpenAI's own names, and without a configuration", async () => {
+  it("is found under OpenAI's own names, in their order, and without a configuration", async () => {
     await checkCase("gpt-oss-original");
     const { quantization } = await foundIn(await storedIn("gpt-oss-original"));
+    for (const { transposed } of quantization.weights.values()) assert.equal(transposed, undefined);
     assert.deepEqual(
       [...quantization.weights.keys()],
       [

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
 import { castFloats } from "../../src/dtype/cast.ts";
+import { DTYPES } from "../../src/dtype/dtype.ts";
 import type { KernelCall } from "../../src/quant/kernels/call.ts";
 import { runKernel } from "../../src/quant/kernels/run.ts";
 import { openKernelPool } from "../../src/workers/kernel-pool.ts";
@@ -75,6 +76,31 @@ describe("a pool for kernel calls", () => {
     assert.deepEqual(into, values);
     await assert.rejects(pool.dense(call, "F32", values), { code: "UNSUPPORTED" });
     await assert.rejects(pool.dense(call, "F32", into.subarray(4)), { code: "SIZE_MISMATCH" });
+  });
+
+  it("casts packed floats, shared out, of every width", async () => {
+    const count = 600_004;
+    const values = Uint8Array.from({ length: count * 4 }, (_, i) => Math.imul(i, 2654435761) >>> 26);
+    for (const [from, to] of [
+      ["F32", "BF16"],
+      ["BF16", "F32"],
+      ["F32", "F8_E4M3"],
+      ["F16", "F6_E2M3"],
+      ["F4", "F64"],
+    ] as const) {
+      const bytes = values.subarray(0, (count * DTYPES[from].bits) / 8);
+      const cast = await pool.cast(from, to, bytes);
+      assert.ok(Buffer.from(cast).equals(castFloats(from, to, bytes)), `${from} to ${to}`);
+      assert.equal(await pool.cast(from, to, bytes, cast), cast);
+    }
+    await assert.rejects(pool.cast("F32", "BF16", new Uint8Array(7)), { code: "SIZE_MISMATCH" });
+    await assert.rejects(pool.cast("F32", "F4", new Uint8Array(4)), { code: "SIZE_MISMATCH" });
+    await assert.rejects(pool.cast("I8" as "F32", "F4", new Uint8Array(4)), { code: "UNSUPPORTED" });
+    const shared = new Uint8Array(new SharedArrayBuffer(8));
+    await assert.rejects(pool.cast("F32", "BF16", new Uint8Array(8), shared), { code: "SIZE_MISMATCH" });
+    await assert.rejects(pool.cast("F32", "F32", new Uint8Array(8), new Uint8Array(8)), {
+      code: "UNSUPPORTED",
+    });
   });
 
   it("sends errors back, and goes on", async () => {

@@ -11,9 +11,12 @@ type Answer = { readonly result: QuantizedJob | AwqScales } | { readonly error: 
 export class QuantizeCrew {
   readonly #idle: Worker[] = [];
   readonly #all: Worker[] = [];
+  readonly #isHere: boolean;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(signal?: AbortSignal) {
+  /** @param isHere whether there are no other threads: jobs are done by the one that calls */
+  constructor(isHere: boolean, signal?: AbortSignal) {
+    this.#isHere = isHere;
     this.#signal = signal;
   }
 
@@ -26,6 +29,7 @@ export class QuantizeCrew {
   run(job: AwqSearchJob): Promise<AwqScales>;
   async run(job: MakeJob): Promise<QuantizedJob | AwqScales> {
     this.#signal?.throwIfAborted();
+    if (this.#isHere) return (await import("../../quant/make/job.ts")).runMakeJob(job);
     const worker = this.#idle.pop() ?? this.#start();
     const answer = await answerOf(worker, job, this.#signal);
     this.#idle.push(worker);

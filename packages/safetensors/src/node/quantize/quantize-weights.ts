@@ -31,7 +31,10 @@ export interface QuantizeWeightsOptions {
   readonly damp?: number | undefined;
   /** For AWQ: `model_type` of config.json, as scales go into the layers before. */
   readonly modelType?: string | undefined;
-  /** Weights that are worked on at a time; unless given, as many as there are processors, if half of the memory has room. */
+  /**
+   * Weights that are worked on at a time, each in a thread of its own; 0: one, in the thread that calls. Unless given, as many as
+   * there are processors, if half of the memory has room.
+   */
   readonly threads?: number | undefined;
   /**
    * Names the input and all else that the result depends on, besides what is given here: what is done stays when the work is
@@ -93,7 +96,7 @@ export async function quantizeWeights(
     isFilePath(output) ? `${output}.spool` : join(output, "quantize.spool"),
     resume === undefined ? undefined : JSON.stringify([resume, workText(options)]),
   );
-  const crew = new QuantizeCrew(signal);
+  const crew = new QuantizeCrew(threads === 0, signal);
   try {
     const awq = awqWork(checkpoint, options);
     const foldings = awq ? foldingsOf(awq) : [];

@@ -76,6 +76,11 @@ export interface QuantizedJob {
   readonly note?: string;
 }
 
+/** Does a job of any kind. */
+export async function runMakeJob(job: MakeJob): Promise<QuantizedJob | AwqScales> {
+  return job.kind === "quantize" ? runQuantizeJob(job) : runAwqSearch(job);
+}
+
 /**
  * Quantises a weight, and reads the result as anybody will, to tell how far it is from what it was made of.
  *

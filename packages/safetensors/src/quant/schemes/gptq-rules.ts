@@ -1,6 +1,6 @@
 import { quote } from "../../errors.ts";
 import { type Fields, fieldsOf } from "../config.ts";
-import { type Budget, Pattern } from "./gptq-pattern.ts";
+import { type Budget, Pattern } from "./pattern.ts";
 
 /** Characters of one pattern, and of a name that patterns are tried on; states of all patterns: honest ones have far less. */
 const MAX_TEXT = 1000;

@@ -26,7 +26,6 @@ export function rowPairs(
     return `scales ${quote(scale.name)} are of ${scale.dtype}, expected floats: ${stays}`;
   if (columnFactors && !isOfColumns(columnFactors, shape))
     return `${quote(columnFactors.name)} is ${columnFactors.dtype} of shape [${columnFactors.shape}], expected floats of shape [${columns}]: ${stays}`;
-  const table = byteTable("I8");
   const grid = { block: [1, group], isPerMatrix: true } as const;
   return {
     ...{ name: weight.name, scheme, shape, bits: 4, group: [group], symmetric: true, dense, besides },
@@ -38,7 +37,7 @@ export function rowPairs(
     ],
     decode(data, piece) {
       const codes = unpackRows(data.get("weight")!.bytes, elementCount(piece), piece[1]!);
-      return scaledBytesCall(codes, table, data, piece, grid);
+      return scaledBytesCall(codes, byteTable("I8"), data, piece, grid);
     },
   };
 }

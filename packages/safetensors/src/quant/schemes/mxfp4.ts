@@ -16,8 +16,8 @@ const BLOCK_BYTES = 16;
  *
  * `w[e, r, 32 b + 2 j + h] = E2M1(half h of byte j, the lower first) * 2^(scale - 127)`; a scale of 255 is NaN.
  *
- * The dense weight `…experts.gate_up_proj` is in the order that the blocks are stored in: `[experts, outputs, inputs]`.
- * transformers swaps the last two axes after it has made it dense: its parameter is `[experts, inputs, outputs]`.
+ * Blocks lie along the inputs: `[experts, outputs, inputs]`. The dense weight is so under OpenAI's names; under those of
+ * transformers, which swaps the last two axes after it has made it dense, it is `[experts, inputs, outputs]`.
  */
 export const MXFP4: Scheme = {
   name: "mxfp4",
@@ -26,17 +26,23 @@ export const MXFP4: Scheme = {
     for (const [module, tensors] of finder.modules()) {
       for (const [last, blocks] of tensors) {
         if (blocks.dtype !== "U8" || blocks.shape.at(-1) !== BLOCK_BYTES) continue;
-        if (last === "blocks") findWeight(finder, module, blocks, `${module}.scales`);
+        if (last === "blocks") findWeight(finder, module, blocks, `${module}.scales`, false);
         else if (last.endsWith("_blocks")) {
           const name = `${module}.${last.slice(0, -"_blocks".length)}`;
-          findWeight(finder, name, blocks, `${name}_scales`);
+          findWeight(finder, name, blocks, `${name}_scales`, true);
         }
       }
     }
   },
 };
 
-function findWeight(finder: Finder, name: string, blocks: TensorHandle, scalesName: string): void {
+function findWeight(
+  finder: Finder,
+  name: string,
+  blocks: TensorHandle,
+  scalesName: string,
+  isSwapped: boolean,
+): void {
   const scales = finder.tensor(scalesName);
   const rows = blocks.shape.slice(0, -2);
   const count = blocks.shape.at(-2);
@@ -52,10 +58,12 @@ function findWeight(finder: Finder, name: string, blocks: TensorHandle, scalesNa
     name,
     scheme: "mxfp4",
     shape: [...rows, count * BLOCK],
+    // Only experts are stacked, and swapped.
+    ...(isSwapped && rows.length > 1 && { transposed: true }),
     bits: 4,
     group: [BLOCK],
     symmetric: true,
-    notes: ["outputs before inputs, as stored"],
+    notes: isSwapped ? ["dense as inputs before outputs"] : [],
     dense: "BF16",
     parts: [partOf("blocks", blocks, [...links, null]), partOf("scales", scales, links)],
     decode(parts, shape) {

@@ -42,7 +42,8 @@ export function shown(tensor: TensorHandle | undefined): string {
   return tensor ? `${tensor.dtype} [${tensor.shape}]` : "missing";
 }
 
-function greatestCommonDivisor(a: number, b: number): number {
+/** Of whole numbers that are not both 0. */
+export function greatestCommonDivisor(a: number, b: number): number {
   let [x, y] = [a, b];
   while (y > 0) [x, y] = [y, x % y];
   return x;

@@ -60,11 +60,12 @@ export function scaleGrid(
     const blocks = (size: Block): ScaleGrid => grid(size, link(row, size[0]), link(column, size[1]));
     if (down === 1 && across === 1) return grid([rows, columns], null, null);
     if (block && isGrid(block)) return blocks(block);
-    if (across === 1 && (down === rows || (mayFollowColumns && down === columns))) {
-      if (down !== columns || !mayFollowColumns || rank === 2) return grid([1, columns], link(row, 1), null);
-      if (down !== rows) return grid([rows, 1], link(column, 1), null);
+    const isOfRows = across === 1 && down === rows;
+    const isOfColumns = across === 1 && down === columns && mayFollowColumns && rank === 3;
+    if (isOfRows && isOfColumns)
       return "they may be of the rows or of the columns, of which there are as many";
-    }
+    if (isOfRows) return grid([1, columns], link(row, 1), null);
+    if (isOfColumns) return grid([rows, 1], link(column, 1), null);
     if (mayFollowColumns && down === 1 && across === columns) return grid([rows, 1], null, link(column, 1));
     if (!block && isGrid(USUAL)) return blocks(USUAL);
     const size: Block = [rows / down, columns / across];

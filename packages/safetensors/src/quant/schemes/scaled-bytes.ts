@@ -1,6 +1,6 @@
 import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
-import type { Dtype } from "../../dtype/dtype.ts";
+import { DTYPES, type Dtype } from "../../dtype/dtype.ts";
 import { quote } from "../../errors.ts";
 import type { ScaledBytesCall } from "../kernels/call.ts";
 import type { AxisLink, Part, PartData, QuantizedWeight } from "../weight.ts";
@@ -42,6 +42,8 @@ export function scaledBytes(given: ScaledBytes): QuantizedWeight | string {
     return `scales ${quote(scale.name)} of shape [${scale.shape}] do not fit the weight of shape [${weight.shape}]: ${grid}; the weight stays as it is stored`;
   if (zeros && `${zeros.shape}` !== `${scale.shape}`)
     return `zero points ${quote(zeros.name)} of shape [${zeros.shape}], expected [${scale.shape}] as the scales: the weight stays as it is stored`;
+  if (zeros && !["float", "int", "uint"].includes(DTYPES[zeros.dtype].kind))
+    return `zero points ${quote(zeros.name)} are ${zeros.dtype}, expected numbers: the weight stays as it is stored`;
   if (columnFactors && !isOfColumns(columnFactors, weight.shape))
     return `${quote(columnFactors.name)} is ${columnFactors.dtype} of shape [${columnFactors.shape}], expected floats of shape [${weight.shape.at(-1)}]: the weight stays as it is stored`;
   const parts = [
@@ -51,7 +53,6 @@ export function scaledBytes(given: ScaledBytes): QuantizedWeight | string {
     ...(columnFactors ? [partOf("factors", columnFactors, [same(0, weight.shape.length - 1)])] : []),
   ];
   const [rows, columns] = grid.block;
-  const table = byteTable(weight.dtype);
   return {
     name: weight.name,
     scheme,
@@ -63,7 +64,8 @@ export function scaledBytes(given: ScaledBytes): QuantizedWeight | string {
     dense,
     parts,
     besides,
-    decode: (data, shape) => scaledBytesCall(ownBytes(data.get("weight")!), table, data, shape, grid),
+    decode: (data, shape) =>
+      scaledBytesCall(ownBytes(data.get("weight")!), byteTable(weight.dtype), data, shape, grid),
   };
 }
 

@@ -53,7 +53,7 @@ export function aoCodes(
     besides: ACTIVATIONS.flatMap((last) => finder.tensor(prefix + last)?.name ?? []),
     notes: [type],
   });
-  return typeof weight === "string" ? weight : { ...weight, name };
+  return typeof weight === "string" ? weight : { ...weight, name, stated: sizes };
 }
 
 /**
@@ -86,6 +86,7 @@ export function aoInt4(
     symmetric: false,
     notes: [type],
     dense,
+    stated: [rows, columns],
     parts: [
       partOf("qdata", data, [along(0), along(1, 2, 1)]),
       partOf("scale", scale!, grid),

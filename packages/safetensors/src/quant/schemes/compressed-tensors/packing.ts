@@ -1,3 +1,5 @@
+import { greatestCommonDivisor } from "../pieces.ts";
+
 /** How codes lie in words of 32 bits, the first one in the lowest bits. */
 export interface Packing {
   readonly bits: number;
@@ -61,10 +63,4 @@ export function unpackDown(
     }
   }
   return out;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  let [x, y] = [a, b];
-  while (y > 0) [x, y] = [y, x % y];
-  return x;
 }

@@ -1,4 +1,4 @@
-import { type Budget, Pattern } from "../gptq-pattern.ts";
+import { type Budget, Pattern } from "../pattern.ts";
 
 /** Characters of a pattern, and of a name that is held against it: honest ones have at most some hundred. */
 const MAX_LENGTH = 1000;
