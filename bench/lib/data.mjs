@@ -22,7 +22,7 @@ const DISK_GB = {
   reshape: (size) => 4 * size,
   scan: (size) => size,
   shard: (size) => 2 * size,
-  quant: () => 0.2,
+  quant: () => 1,
   large: () => 5 * LARGE_GB,
 };
 

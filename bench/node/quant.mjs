@@ -1,12 +1,13 @@
-// Makes a weight dense, or casts one, over and over, into the same memory; only that is timed. Then hashes the result.
+// Makes weights dense, or casts them, over and over, into the same memory; only that is timed. Then hashes the results.
+// All of the tasks that are named, by one thread and by all.
 import { createHash } from "node:crypto";
 import { toFloat32 } from "safetensors.js/dtype";
 import { loadKernels } from "safetensors.js/quant";
 import { openKernelPool } from "safetensors.js/workers";
 import { report } from "./report.mjs";
 
-const [task, threads, side] = process.argv.slice(2);
-const REPEATS = 9;
+const [side, ...tasks] = process.argv.slice(2);
+const REPEATS = 5;
 
 const n = Number(side);
 const GROUP = 128;
@@ -31,10 +32,10 @@ const grouped = {
   scales: floats((n * n) / GROUP),
   zeros: new Uint8Array((n * n) / GROUP).fill(8),
 };
-const packed = words((n * n) / 8, 1);
+const packed = () => words((n * n) / 8, 1);
 const CALLS = {
-  gptq: () => ({ kernel: "k-major", ...grouped, bits: 4, words: packed, groups: GROUP }),
-  awq: () => ({ kernel: "awq", ...grouped, words: packed, group: GROUP }),
+  gptq: () => ({ kernel: "k-major", ...grouped, bits: 4, words: packed(), groups: GROUP }),
+  awq: () => ({ kernel: "awq", ...grouped, words: packed(), group: GROUP }),
   fp8: () => ({
     kernel: "scaled-bytes",
     rows: n,
@@ -53,7 +54,7 @@ const CALLS = {
     kernel: "scaled-nibbles",
     rows: n,
     columns: n,
-    codes: new Uint8Array(packed.buffer),
+    codes: new Uint8Array(packed().buffer),
     highFirst: false,
     table: Float32Array.of(0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6),
     scales: toFloat32("F8_E8M0", exponents((n * n) / 32), (n * n) / 32),
@@ -69,60 +70,72 @@ function exponents(count) {
 const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16", f8: "F8_E4M3" };
 const WIDTHS = { f32: 4, f16: 2, bf16: 2, f8: 1 };
 
-const [from, to = "f32"] = task.split("-");
-const isCast = !CALLS[from];
-const kernels = await loadKernels({ memory: isCast ? n * n * 8 + 4096 : 0 });
-let compute;
-let copy;
-let close = () => {};
-if (isCast) {
-  const made = from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
-  const arguments_ = [DTYPES[from], DTYPES[to]];
-  const size = n * n * WIDTHS[to];
-  if (threads === "one") {
-    // Where the kernels need not copy.
-    const bytes = kernels.allocate(made.length);
-    bytes.set(made);
-    const result = kernels.allocate(size);
-    compute = () => kernels.cast(...arguments_, bytes, result);
-  } else {
-    const pool = openKernelPool();
-    const bytes = new Uint8Array(new SharedArrayBuffer(made.length));
-    bytes.set(made);
-    const result = await pool.cast(...arguments_, bytes);
-    compute = () => pool.cast(...arguments_, bytes, result);
-    close = () => pool.close();
-  }
-  // As many bytes of traffic as the cast has: half are read, half written.
-  const half = (made.length + size) / 2;
-  const [source, target] = [new Uint8Array(half).fill(1), new Uint8Array(half).fill(2)];
-  copy = () => target.set(source);
-} else {
-  const call = CALLS[from]();
-  const dtype = DTYPES[to];
-  if (threads === "one") {
-    const result = kernels.dense(call, dtype);
-    compute = () => kernels.dense(call, dtype, result);
-  } else {
-    const pool = openKernelPool();
-    const result = await pool.dense(call, dtype);
-    compute = () => pool.dense(call, dtype, result);
-    close = () => pool.close();
-  }
+// Room for the arrays of the casts: at most 4 bytes of each value before it, and as many after it.
+const kernels = await loadKernels({ memory: n * n * 8 + 4096 });
+const pool = openKernelPool();
+const measured = {};
+for (const task of tasks) {
+  const [from, to = "f32"] = task.split("-");
+  measured[task] = CALLS[from]
+    ? await measureDense(CALLS[from](), DTYPES[to], n * n * WIDTHS[to])
+    : await measureCast(from, to);
+}
+await pool.close();
+report({ measured });
+
+async function measureDense(call, dtype, size) {
+  const copy = copier(size);
+  const alone = kernels.dense(call, dtype);
+  const inShared = Object.fromEntries(
+    Object.entries(call).map(([key, value]) => [key, ArrayBuffer.isView(value) ? shared(value) : value]),
+  );
+  const together = await pool.dense(inShared, dtype);
+  return {
+    one: await measure(() => kernels.dense(call, dtype, alone), copy),
+    all: await measure(() => pool.dense(inShared, dtype, together), copy),
+  };
 }
 
-const times = [];
-const copies = [];
-let result;
-for (let run = 0; run < 2 * REPEATS; run++) {
-  const start = performance.now();
-  result = await compute();
-  const end = performance.now();
-  copy?.();
-  // The first ones are compiled on the way.
-  if (run < REPEATS) continue;
-  times.push(end - start);
-  if (copy) copies.push(performance.now() - end);
+async function measureCast(from, to) {
+  const dtypes = [DTYPES[from], DTYPES[to]];
+  const made = from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
+  const size = n * n * WIDTHS[to];
+  const copy = copier((made.length + size) / 2);
+  // Where the kernels need not copy.
+  const [bytes, result] = [kernels.allocate(made.length), kernels.allocate(size)];
+  bytes.set(made);
+  const one = await measure(() => kernels.cast(...dtypes, bytes, result), copy);
+  for (const memory of [bytes, result]) kernels.release(memory);
+  const sent = shared(made);
+  const together = await pool.cast(...dtypes, sent);
+  return { one, all: await measure(() => pool.cast(...dtypes, sent, together), copy) };
 }
-await close();
-report({ times, copies, checksum: createHash("sha256").update(result).digest("hex") });
+
+/** An array in shared memory, from which workers need not be sent it. */
+function shared(array) {
+  const copy = new array.constructor(new SharedArrayBuffer(array.byteLength));
+  copy.set(array);
+  return copy;
+}
+
+/** Copies so many bytes: the least that can be done with as many that are read and as many that are written. */
+function copier(size) {
+  const [source, target] = [new Uint8Array(size).fill(1), new Uint8Array(size).fill(2)];
+  return () => target.set(source);
+}
+
+/** Milliseconds of computing and, in between, of copying, and the hash of the result. The first ones are compiled on the way. */
+async function measure(compute, copy) {
+  const [times, copies] = [[], []];
+  let result;
+  for (let run = -REPEATS; run < REPEATS; run++) {
+    const start = performance.now();
+    result = await compute();
+    const end = performance.now();
+    copy();
+    if (run < 0) continue;
+    times.push(end - start);
+    copies.push(performance.now() - end);
+  }
+  return { times, copies, checksum: createHash("sha256").update(result).digest("hex") };
+}

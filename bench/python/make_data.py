@@ -3,6 +3,8 @@
 model       a language model of AMOUNT GB with random weights, safetensors
 model-bin   the same, as PyTorch saves it
 zeros       a language model of AMOUNT GB with weights of zero, safetensors; takes no memory to make
+bf16        AMOUNT weights of 4,096 x 4,096 numbers in BF16, none of them a NaN
+weights     a weight with AMOUNT rows and columns, and one with a quarter of them and what its inputs are like
 header      AMOUNT tensors of one element: nearly all of the file is header
 cut         a tensor of 16-bit numbers with AMOUNT rows and columns, and one of 32-bit with half as many
 one         AMOUNT tensors of one element, and one of 8 MB
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 
 import numpy
 import safetensors.numpy
+import safetensors.torch
 import torch
 
 MB = 10**6
@@ -79,6 +82,28 @@ def random_bits(*shape: int, bits: int) -> numpy.ndarray:
     return numbers.view(f"float{bits}")
 
 
+def bf16_weights(count: int) -> dict[str, torch.Tensor]:
+    """Random bits, but for the highest of the exponent."""
+    random = numpy.random.default_rng(0)
+    words = (random.integers(1 << 16, size=(4096, 4096), dtype="uint16") & 0xBFFF for _ in range(count))
+    return {f"layers.{i}.weight": torch.from_numpy(bits).view(torch.bfloat16) for i, bits in enumerate(words)}
+
+
+def weights(side: int) -> dict[str, torch.Tensor]:
+    """Inputs that correlate with 0.9 to the power of their distance; eight channels are ten times as loud."""
+    make = torch.Generator().manual_seed(0)
+    columns = side // 4
+    tokens = torch.randn(4 * columns, columns, generator=make)
+    for i in range(1, columns):
+        tokens[:, i] = 0.9 * tokens[:, i - 1] + (1 - 0.9**2) ** 0.5 * tokens[:, i]
+    tokens[:, torch.randperm(columns, generator=make)[:8]] *= 10
+    return {
+        "large": torch.randn(side, side, generator=make) * 0.02,
+        "small": torch.randn(columns, columns, generator=make) * 0.02,
+        "hessian": tokens.T @ tokens,
+    }
+
+
 def write_sparse(gigabytes: float, path: str) -> None:
     """Only the header and one tensor in the middle are written; the other bytes take no room on the disk."""
     shapes = [*model_shapes(gigabytes)][:-1]
@@ -136,6 +161,10 @@ def make(kind: str, amount: float, path: str) -> None:
         side = int(amount)
         half, single = random_bits(side, side, bits=16), random_bits(side // 2, side // 2, bits=32)
         safetensors.numpy.save_file({"half": half, "single": single}, path)
+    elif kind == "bf16":
+        safetensors.torch.save_file(bf16_weights(int(amount)), path)
+    elif kind == "weights":
+        safetensors.torch.save_file(weights(int(amount)), path)
     elif kind == "one":
         weight = random_bits(4 * MB, bits=16)
         safetensors.numpy.save_file({**small_tensors(int(amount)), "lm_head.weight": weight}, path)

@@ -1,19 +1,23 @@
-"""Makes a weight dense, or casts one, with torch, over and over; only that is timed. Then hashes the result."""
+"""Makes weights dense, or casts them, with torch, over and over; only that is timed. Then hashes the results.
+
+All of the tasks that are named, by one thread and by all.
+"""
 
 import hashlib
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 
 import torch
 from report import report
 
-task, threads, side = sys.argv[1:]
-REPEATS = 9
+side, *tasks = sys.argv[1:]
+REPEATS = 3
 
 n = int(side)
 GROUP = 128
-torch.set_num_threads(1 if threads == "one" else os.cpu_count())
 
 
 def words(count: int, seed: int) -> torch.Tensor:
@@ -27,24 +31,26 @@ def as_int32(values: torch.Tensor) -> torch.Tensor:
     return torch.where(values >= 2**31, values - 2**32, values).to(torch.int32)
 
 
+@cache
 def floats(count: int) -> torch.Tensor:
     return as_int32(0x3C000000 | (words(count, 7) >> 9)).view(torch.float32)
 
 
+@cache
 def f8() -> torch.Tensor:
     return as_int32(words(n * n // 4, 1) & 0xF7F7F7F7).view(torch.float8_e4m3fn)
 
 
-out_dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "f8": torch.float8_e4m3fn}
-source, _, target = task.partition("-")
-dtype = out_dtype.get(target or "f32")
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "f8": torch.float8_e4m3fn}
+
+Compute = Callable[[], torch.Tensor]
 
 # Each computes in 32-bit floats into memory that it has already, and with as few steps as torch allows.
 values = torch.empty(n, n)
-result = torch.empty(n, n, dtype=dtype) if dtype else None
 
-if source == "gptq":
-    # As GPTQModel does it, but for the order in memory, which is that of a linear layer.
+
+def gptq(result: torch.Tensor) -> Compute:
+    """As GPTQModel does it, but for the order in memory, which is that of a linear layer."""
     qweight = as_int32(words(n * n // 8, 1)).view(n // 8, n)
     scales = floats(n * n // GROUP).view(n // GROUP, 1, n)
     shifts = torch.arange(0, 32, 4, dtype=torch.int32).view(1, 8, 1)
@@ -54,7 +60,10 @@ if source == "gptq":
         torch.mul(codes.sub_(8), scales, out=values.view(-1, GROUP, n))
         return result.copy_(values.t())
 
-elif source == "awq":
+    return compute
+
+
+def awq(result: torch.Tensor) -> Compute:
     qweight = as_int32(words(n * n // 8, 1)).view(n, n // 8)
     scales = floats(n * n // GROUP).view(n // GROUP, 1, n)
     shifts = torch.tensor([0, 16, 4, 20, 8, 24, 12, 28], dtype=torch.int32).view(1, 1, 8)
@@ -64,7 +73,10 @@ elif source == "awq":
         torch.mul(codes.sub_(8), scales, out=values.view(-1, GROUP, n))
         return result.copy_(values.t())
 
-elif source == "fp8":
+    return compute
+
+
+def fp8(result: torch.Tensor) -> Compute:
     codes = f8().view(n // GROUP, GROUP, n // GROUP, GROUP)
     scales = floats((n // GROUP) ** 2).view(n // GROUP, 1, n // GROUP, 1)
 
@@ -73,8 +85,11 @@ elif source == "fp8":
         torch.mul(blocks.copy_(codes), scales, out=blocks)
         return result.copy_(values)
 
-elif source == "mxfp4":
-    # As transformers does it for gpt-oss, in 32-bit floats.
+    return compute
+
+
+def mxfp4(result: torch.Tensor) -> Compute:
+    """As transformers does it for gpt-oss, in 32-bit floats."""
     codes = as_int32(words(n * n // 8, 1)).view(torch.uint8).view(-1, 16)
     exponents = 120 + (words(n * n // 32, 7) >> 29).to(torch.int32).view(-1, 1) - 127
     table = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
@@ -86,25 +101,35 @@ elif source == "mxfp4":
         torch.ldexp(blocks, exponents, out=blocks)
         return result.copy_(values)
 
-elif source == "copy":
-    given = torch.zeros(n * n * int(target), dtype=torch.uint8)
-    result = torch.zeros_like(given)
-
-    def compute() -> torch.Tensor:
-        return result.copy_(given)
-
-else:
-    given = f8() if source == "f8" else floats(n * n).to(out_dtype[source])
-    result = torch.empty(n * n, dtype=dtype)
-
-    def compute() -> torch.Tensor:
-        return result.copy_(given)
+    return compute
 
 
-times = []
-for _ in range(REPEATS + 1):
-    start = perf_counter()
-    compute()
-    times.append((perf_counter() - start) * 1000)
-checksum = hashlib.sha256(result.view(torch.uint8).numpy().reshape(-1)).hexdigest()
-report(times=times[1:], checksum=checksum)
+def cast(source: str, result: torch.Tensor) -> Compute:
+    given = (f8() if source == "f8" else floats(n * n).to(DTYPES[source])).view(n, n)
+    return lambda: result.copy_(given)
+
+
+KINDS = {"gptq": gptq, "awq": awq, "fp8": fp8, "mxfp4": mxfp4}
+
+
+def measure(compute: Compute) -> dict[str, object]:
+    """The first run only brings what it needs into memory."""
+    times = []
+    for _ in range(REPEATS + 1):
+        start = perf_counter()
+        result = compute()
+        times.append((perf_counter() - start) * 1000)
+    checksum = hashlib.sha256(result.view(torch.uint8).numpy().reshape(-1)).hexdigest()
+    return {"times": times[1:], "checksum": checksum}
+
+
+measured = {}
+for task in tasks:
+    source, _, target = task.partition("-")
+    result = torch.empty(n, n, dtype=DTYPES[target or "f32"])
+    compute = KINDS[source](result) if source in KINDS else cast(source, result)
+    measured[task] = {}
+    for name, threads in {"one": 1, "all": os.cpu_count()}.items():
+        torch.set_num_threads(threads)
+        measured[task][name] = measure(compute)
+report(measured=measured)

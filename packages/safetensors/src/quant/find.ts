@@ -50,8 +50,17 @@ export async function findQuantized(
   const isFirst = (scheme: Scheme): boolean => config !== undefined && scheme.claims(config);
   for (const scheme of [...SCHEMES.filter(isFirst), ...SCHEMES.filter((one) => !isFirst(one))])
     await scheme.find(search);
+  search.sweep();
   return search;
 }
+
+/** What the tensors that hold codes are called, in all layouts. */
+const CODES =
+  /^(?!.*(?:scale|zero|bias|shape|idx|mask))(?:.*weight.*|.*_proj|(?:.*_)?blocks|codes|_data|W_q|.*packed.*)$/;
+
+/** What tensors are called that mean nothing without codes. */
+const COMPANIONS =
+  /^(?:qzeros|g_idx|scales|SCB|weight_(?:scale(?:_inv|_2)?|zero_point|shape|global_scale|g_idx)|scale_weight|absmax|quant_state\..*|.*_scales)$/;
 
 class Search implements Finder, Quantization {
   readonly weights = new Map<string, QuantizedWeight>();
@@ -106,6 +115,34 @@ class Search implements Finder, Quantization {
     const text = `tensor ${quote(tensor.name)} has ${tensor.byteLength} bytes, too many for one that states a layout`;
     const details = { tensor: tensor.name, limit: "MAX_STATED_BYTES" };
     throw new SafetensorsError("LIMIT_EXCEEDED", text, details);
+  }
+
+  /** Tells of codes that nothing has taken, in a checkpoint that is quantised: they would pass for dense weights. */
+  sweep(): void {
+    const isQuantized = this.config !== undefined || this.weights.size + this.problems.length > 0;
+    if (!isQuantized) return;
+    const told = new Set(this.problems.flatMap(({ name }) => [name, parted(name)[0]]));
+    for (const [module, tensors] of this.#modules) {
+      if (told.has(module)) continue;
+      for (const [last, tensor] of tensors) {
+        const text = told.has(tensor.name) ? undefined : this.#leftover(last, tensor);
+        if (text === undefined) continue;
+        this.problem(tensor.name, text);
+        // One tensor of a module tells of all.
+        break;
+      }
+    }
+  }
+
+  #leftover(last: string, { dtype, shape }: TensorHandle): string | undefined {
+    const what = `is ${dtype} [${shape}]`;
+    if (COMPANIONS.test(last))
+      return `${what} and belongs to a quantised weight that is not there, or does not fit to it; it is left as it is`;
+    const info = DTYPES[dtype];
+    if (shape.length < 2 || !isCode(info) || !CODES.test(last)) return undefined;
+    // Floats of 8 bits are numbers by themselves, where nothing says that they are more.
+    if (info.kind === "float" && info.bits === 8 && !this.config) return undefined;
+    return `${what} like the codes of a quantised weight, and nothing beside it makes it one: scales may be missing, or the configuration is that of another layout; it is left as it is`;
   }
 
   add(weight: QuantizedWeight): void {

@@ -77,7 +77,8 @@ export class KernelPool implements AsyncDisposable {
 
   /**
    * The values of a call as packed floats of a dtype, in shared memory. Calls that are made one after the other need not
-   * wait for each other, and are done in this order.
+   * wait for each other, and are done in this order. Arrays of a large call that are not in shared memory are copied there
+   * first.
    *
    * @param into shared memory of this size; new memory unless given
    * @throws `SIZE_MISMATCH` if the arrays have other sizes than the call says; as `castFloats`; `IO` if a worker dies;
@@ -205,7 +206,7 @@ export class KernelPool implements AsyncDisposable {
 /** The call with its arrays in shared memory, so that it is not copied for each worker. */
 function inSharedMemory(call: KernelCall): KernelCall {
   const moved = Object.entries(call).map(([name, value]) => {
-    if (!ArrayBuffer.isView(value)) return [name, value];
+    if (!ArrayBuffer.isView(value) || value.buffer instanceof SharedArrayBuffer) return [name, value];
     const array = value as Uint32Array;
     const copy = new (array.constructor as Uint32ArrayConstructor)(sharedMemory(array.byteLength));
     copy.set(array);

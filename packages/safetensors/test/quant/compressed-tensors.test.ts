@@ -194,7 +194,14 @@ describe("weights of compressed-tensors", () => {
       config({ a: int4 }),
     );
     const read = valuesOf(found.checkpoint, found.weights.get("l.weight")!);
-    await assert.rejects(read, raises("SIZE_MISMATCH", /column 2 is of group 2, there are 2 groups/));
+    await assert.rejects(read, raises("INVALID_TENSOR", /group 2 for column 2, there are 2 groups/));
+  });
+
+  it("are a problem if their order is missing, which the configuration lets expect", async () => {
+    const ordered = group(["Linear"], { num_bits: 4, group_size: 32, actorder: "group" });
+    const found = await foundAmong(packed("l", 64, 8, 2), config({ a: ordered }));
+    assert.equal(found.weights.size, 0);
+    assert.match(found.problems[0]!.text, /has no weight_g_idx/);
   });
 
   it("are nothing but problems whatever the headers say", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, test } from "node:test";
+import { scaleGrid } from "../../src/quant/schemes/scale-grid.ts";
 import { raises } from "../support.ts";
 import { any, assertDense, assertHostile, assertPieces, casesOf, foundAmong, shown } from "./fp8-cases.ts";
 import { valuesOf } from "./gptq-layers.ts";
@@ -84,4 +85,9 @@ describe("weights of F8", () => {
   it("are nothing but problems whatever the headers say", async () => {
     for (const one of cases) await assertHostile(one, 3);
   });
+});
+
+test("scales of a matrix are of its rows, even if there are as many as it has columns", () => {
+  assert.equal(typeof scaleGrid([40, 6], [6, 1], { mayFollowColumns: true }), "string");
+  assert.deepEqual(scaleGrid([6, 40], [6, 1], { mayFollowColumns: true }), scaleGrid([6, 40], [6, 1]));
 });

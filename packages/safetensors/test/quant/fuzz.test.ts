@@ -8,7 +8,6 @@ import { cutParts } from "../../src/quant/cut-parts.ts";
 import { decodePiece } from "../../src/quant/dense-source.ts";
 import { dequantized } from "../../src/quant/dequantize.ts";
 import { findQuantized } from "../../src/quant/find.ts";
-import type { QuantizedWeight } from "../../src/quant/weight.ts";
 import type { ByteSource } from "../../src/source/source.ts";
 import type { Cut } from "../../src/view/cut.ts";
 import { range } from "../../src/view/index-items.ts";
@@ -17,7 +16,7 @@ import { numbers } from "../support.ts";
 import { type FixtureCheckpoint, fixtureCheckpoints, type StoredTensor } from "./fixture-checkpoints.ts";
 
 /** Checkpoints that are tried; `QUANT_FUZZ_RUNS` for more, `QUANT_FUZZ_SEED` for others. */
-const RUNS = Number(process.env.QUANT_FUZZ_RUNS ?? 400);
+const RUNS = Number(process.env.QUANT_FUZZ_RUNS ?? 120);
 const SEED = Number(process.env.QUANT_FUZZ_SEED ?? 42);
 
 /** Bytes that a piece may have to be decoded, and milliseconds that a checkpoint may take: small ones take one. */
@@ -209,11 +208,6 @@ function randomCut(shape: readonly number[]): Cut {
   return [{ axis, ranges, ...(chance(5) && { padding: 1 }) }];
 }
 
-function isSmall(weight: QuantizedWeight, checkpoint: Checkpoint): boolean {
-  const parts = weight.parts.map(({ name }) => checkpoint.get(name).byteLength);
-  return parts.every((bytes) => bytes <= SMALL);
-}
-
 async function tried({ tensors, configs, metadata }: FixtureCheckpoint): Promise<number> {
   const changed = new Map(tensors);
   const changes = below(4);
@@ -227,7 +221,7 @@ async function tried({ tensors, configs, metadata }: FixtureCheckpoint): Promise
   for (const weight of weights.length > 8 ? [pick(weights), pick(weights)] : weights) {
     const cut = randomCut(weight.shape);
     await survives(() => cutParts(weight, cut));
-    if (!isSmall(weight, checkpoint)) continue;
+    if (weight.parts.some(({ name }) => checkpoint.get(name).byteLength > SMALL)) continue;
     // What a few bytes stand for has few elements.
     assert.ok(elementCount(weight.shape) <= SMALL * 8, `${weight.name} [${weight.shape}]`);
     await survives(() => dense.get(weight.name).bytes());

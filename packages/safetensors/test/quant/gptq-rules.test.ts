@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { Pattern } from "../../src/quant/schemes/pattern.ts";
 import { ModuleRules } from "../../src/quant/schemes/gptq-rules.ts";
+import { Pattern } from "../../src/quant/schemes/pattern.ts";
 import { found, gptqLayer } from "./gptq-layers.ts";
 
 const matches = (text: string, name: string, anywhere?: boolean): boolean =>

@@ -114,11 +114,13 @@ function awqJob(module: KernelModule, call: AwqCall, most: number): WasmJob | un
 
 /** Dense codes of 4 or 8 bits, whose groups are whole vectors that fill the rows: one stream of groups. */
 function packedRowsJob(module: KernelModule, call: PackedRowsCall): WasmJob | undefined {
-  const { columns, bits, words, perWord, scales, zeros, biases } = call;
+  const { rows, columns, bits, words, perWord, scales, zeros, biases } = call;
   const group = neighbours(call.groups, columns);
   if (!group || (bits !== 4 && bits !== 8) || (perWord !== undefined && perWord * bits !== 32))
     return undefined;
   if (columns % group !== 0 || (group * bits) % 128 !== 0) return undefined;
+  // There may be groups that no column is of.
+  if (scales.length !== (rows * columns) / group) return undefined;
   const kernel = bits === 4 ? module.functions.packed4 : module.functions.packed8;
   const size = { units: scales.length, values: group, multiple: 1 };
   const codes = input(module, words, (group * bits) / 8, size);

@@ -42,7 +42,7 @@ export function scaledBytes(given: ScaledBytes): QuantizedWeight | string {
     return `scales ${quote(scale.name)} of shape [${scale.shape}] do not fit the weight of shape [${weight.shape}]: ${grid}; the weight stays as it is stored`;
   if (zeros && `${zeros.shape}` !== `${scale.shape}`)
     return `zero points ${quote(zeros.name)} of shape [${zeros.shape}], expected [${scale.shape}] as the scales: the weight stays as it is stored`;
-  if (zeros && !["float", "int", "uint"].includes(DTYPES[zeros.dtype].kind))
+  if (zeros && ["bool", "complex"].includes(DTYPES[zeros.dtype].kind))
     return `zero points ${quote(zeros.name)} are ${zeros.dtype}, expected numbers: the weight stays as it is stored`;
   if (columnFactors && !isOfColumns(columnFactors, weight.shape))
     return `${quote(columnFactors.name)} is ${columnFactors.dtype} of shape [${columnFactors.shape}], expected floats of shape [${weight.shape.at(-1)}]: the weight stays as it is stored`;

@@ -10,6 +10,8 @@ export interface WeightArgs {
   readonly symmetric: boolean | undefined;
   readonly group: number | undefined;
   readonly block: Block | undefined;
+  /** Whether columns have an order of their own, `weight_g_idx` (`actorder: group`). */
+  readonly hasOrder: boolean;
 }
 
 /** What a configuration of compressed-tensors says of modules. */
@@ -32,6 +34,7 @@ const NOTHING: WeightArgs = {
   symmetric: undefined,
   group: undefined,
   block: undefined,
+  hasOrder: false,
 };
 
 /** Places of patterns tried for all modules: some seconds, where honest ones take far less than one. */
@@ -90,6 +93,8 @@ function argsOf(weights: Fields): WeightArgs {
     symmetric: typeof symmetric === "boolean" ? symmetric : undefined,
     group,
     block: block ?? (group === undefined ? undefined : [1, group]),
+    // True and "dynamic" are older names of it.
+    hasOrder: [true, "group", "dynamic"].includes(weights.get("actorder") as string),
   };
 }
 

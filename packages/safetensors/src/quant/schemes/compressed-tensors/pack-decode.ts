@@ -1,4 +1,5 @@
 import { asTypedArray } from "../../../dtype/typed-array.ts";
+import { quote, SafetensorsError } from "../../../errors.ts";
 import type { PackedRowsCall } from "../../kernels/call.ts";
 import type { PartData } from "../../weight.ts";
 import { ownBytes, scalesOf, valuesOf } from "../scales.ts";
@@ -12,6 +13,8 @@ export type Zeros =
 
 /** What decoding needs to know. */
 export interface PackedLayout {
+  /** Of the dense weight, for errors. */
+  readonly name: string;
   readonly packing: Packing;
   readonly zeros: Zeros;
   /** Columns that share a scale, in the whole weight. */
@@ -40,7 +43,9 @@ export function codesCall(
     ...(perWord !== undefined && { perWord }),
     scales,
     zeros: zerosOf(data.get("zeros"), rows, scales.length, layout),
-    groups: groupsOf(data.get("order")) ?? Math.max(1, Math.min(layout.group, columns)),
+    groups:
+      groupsOf(layout.name, data.get("order"), scales.length / Math.max(1, rows)) ??
+      Math.max(1, Math.min(layout.group, columns)),
   };
 }
 
@@ -59,9 +64,13 @@ function zerosOf(
 }
 
 /** The group of each column; nothing if there is a -1, which compressed-tensors takes for an order that was never set. */
-function groupsOf(order: PartData | undefined): Int32Array | undefined {
+function groupsOf(name: string, order: PartData | undefined, count: number): Int32Array | undefined {
   const groups = order && new Int32Array(wordsOf(order).buffer);
-  return groups?.includes(-1) ? undefined : groups;
+  if (!groups || groups.includes(-1)) return undefined;
+  const column = groups.findIndex((group) => !(group >= 0 && group < count));
+  if (column < 0) return groups;
+  const text = `weight_g_idx of ${quote(name)} says group ${groups[column]} for column ${column}, there are ${count} groups`;
+  throw new SafetensorsError("INVALID_TENSOR", text, { tensor: name });
 }
 
 function wordsOf(part: PartData): Uint32Array {

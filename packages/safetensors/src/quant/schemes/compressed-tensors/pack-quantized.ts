@@ -39,6 +39,8 @@ export async function packQuantized(
   const order = tensors.get("weight_g_idx");
   if (order && (order.dtype !== "I32" || order.shape.length !== 1))
     return `${quote(order.name)} is ${order.dtype} of shape [${order.shape}], expected I32 of shape [in]: ${STAYS}`;
+  if (!order && args.hasOrder)
+    return `has no weight_g_idx, which the configuration lets expect (actorder: group): ${STAYS}`;
   const columns = order ? order.shape[0]! : await columnsOf(finder, rows, stated, scale, args);
   if (typeof columns === "string") return columns;
   const packing = packingOf(columns, words, args.bits, packsDensely);
@@ -72,9 +74,10 @@ export async function packQuantized(
     ...(zero ? [partOf("zeros", zero, zeroLinks)] : []),
     ...(order ? [partOf("order", order, [across])] : []),
   ];
-  const layout: PackedLayout = { packing, zeros, group, isOneScale };
+  const name = module === "" ? "weight" : `${module}.weight`;
+  const layout: PackedLayout = { name, packing, zeros, group, isOneScale };
   return {
-    name: module === "" ? "weight" : `${module}.weight`,
+    name,
     scheme: "compressed-tensors",
     shape: [rows, columns],
     bits,
