@@ -1,4 +1,4 @@
-"""Casts all tensors of a file to F32 and writes them to another, as people do it in Python. `work` leaves the imports out."""
+"""Casts all tensors of a file to F32 and writes them to another. `work` leaves the imports out."""
 
 import sys
 from time import perf_counter

@@ -1,6 +1,6 @@
-"""Makes weights dense, or casts them, with torch, over and over; only that is timed. Then hashes the results.
+"""Makes weights dense, or casts them, with torch, over and over; only that is timed.
 
-All of the tasks that are named, by one thread and by all.
+Then hashes the results. All of the tasks that are named, by one thread and by all.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
-"""Quantises weights of a file with torch by one thread, over and over; only that is timed. Then hashes what would be stored,
-and writes the codes of GPTQ to another file.
+"""Quantises weights of a file with torch by one thread, over and over; only that is timed.
 
-The arithmetic is that of compressed-tensors, transformers and GPTQModel, in as few steps as torch allows; interop/ compares
-with the packages themselves.
+Then hashes what would be stored, and writes the codes of GPTQ to another file. The arithmetic is that of
+compressed-tensors, transformers and AutoGPTQ, in as few steps as torch allows; interop/ compares with packages.
 """
 
 import hashlib
@@ -66,7 +65,8 @@ def measure(compute: Callable[[], object]) -> tuple[list[float], object]:
 
 
 measured = {}
-for name, compute in {"fp8-dynamic": fp8_dynamic, "fp8-block": fp8_block, "gptq-int4-g128": gptq_int4}.items():
+schemes = {"fp8-dynamic": fp8_dynamic, "fp8-block": fp8_block, "gptq-int4-g128": gptq_int4}
+for name, compute in schemes.items():
     times, result = measure(compute)
     state = hashlib.sha256()
     for tensor in result:

@@ -49,7 +49,7 @@ const MOST_MEMORY = 200e6;
 const MOST_DIFFERENT = 1e-4;
 
 /** Makes weights dense, casts and quantises: what each costs in memory, and a cast from file to file. */
-export function quantRows({ python, runs = 3 }) {
+export function quantRows({ python, runs = 2 }) {
   return [
     ...computeRows(python, "dequantise", WEIGHTS, runs),
     ...computeRows(python, "cast", CASTS, runs),

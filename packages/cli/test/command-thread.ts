@@ -1,13 +1,11 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import type { Run } from "./command.ts";
 
-/** Where the thread that asks waits until the answer is there. */
-const answered: Int32Array = workerData;
 const port = parentPort!;
 let runs = 0;
 
-/** Runs the program as it is bundled, with other arguments each time. */
-port.on("message", async ({ args, answers }) => {
+/** Runs the program as it is bundled, with other arguments each time; who asks waits at `answered` until it is there. */
+port.on("message", async ({ args, answers, answered }) => {
   process.argv = [process.execPath, "safetensors", ...args];
   process.exitCode = undefined;
   const [stdout, stderr] = [captured(process.stdout), captured(process.stderr)];

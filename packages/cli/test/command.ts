@@ -25,7 +25,7 @@ const PLAIN_ENV: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: undefined, FORC
 /** Longest time that a run may take, in milliseconds. */
 const PATIENCE = 120_000;
 
-let thread: { readonly worker: Worker; readonly answered: Int32Array } | undefined;
+let thread: Worker | undefined;
 
 /** Runs `safetensors` in a thread that stays for all runs of a test: to start a process takes longer than most of them. */
 export function safetensors(args: readonly string[]): Run {
@@ -45,24 +45,19 @@ export async function runAsync(args: readonly string[], env?: NodeJS.ProcessEnv)
   return run;
 }
 
-/** Hands a run to the thread, which is started with the first. */
+/** Hands a run to the thread, which is started with the first. Each run has a place of its own at which it is waited for. */
 function ask(args: readonly string[]): { answered: Int32Array; answers: MessagePort } {
   thread ??= startThread();
-  const { worker, answered } = thread;
+  const answered = new Int32Array(new SharedArrayBuffer(4));
   const { port1, port2 } = new MessageChannel();
-  Atomics.store(answered, 0, 0);
-  worker.postMessage({ args, answers: port2 }, [port2]);
+  thread.postMessage({ args, answers: port2, answered }, [port2]);
   return { answered, answers: port1 };
 }
 
-function startThread(): NonNullable<typeof thread> {
-  const answered = new Int32Array(new SharedArrayBuffer(4));
-  const worker = new Worker(new URL("./command-thread.js", import.meta.url), {
-    workerData: answered,
-    env: PLAIN_ENV,
-  });
+function startThread(): Worker {
+  const worker = new Worker(new URL("./command-thread.js", import.meta.url), { env: PLAIN_ENV });
   worker.unref();
-  return { worker, answered };
+  return worker;
 }
 
 /** Runs `safetensors` as its users do, in a process of its own. */
