@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { openPath } from "safetensors.js/node";
+import { loadKernels } from "safetensors.js/quant";
 import { gptq, quantizerOf } from "safetensors.js/quantize";
 import { report } from "./report.mjs";
 
@@ -22,9 +23,10 @@ const calibrated = {
   symmetric: true,
 };
 
+const { cast } = await loadKernels();
 const measured = {};
 for (const scheme of ["fp8-dynamic", "fp8-block", "gptq-int4-g128"]) {
-  const { times, result } = measure(() => quantizerOf(scheme).quantize(values, large.shape, "F32"));
+  const { times, result } = measure(() => quantizerOf(scheme).quantize(values, large.shape, "F32", cast));
   const hash = createHash("sha256");
   for (const { bytes } of result.values()) hash.update(bytes);
   measured[scheme] = { times, checksum: hash.digest("hex") };

@@ -77,7 +77,7 @@ const API: Readonly<Record<string, string>> = {
     awqLimits awqScales chooseWeights factorHessian foldIntoColumns foldIntoNorm foldIntoRows gptq joinRows
     misfitReason nvfp4GlobalScale packAwq packCompressedTensors packGptq quantizedConfig quantizerOf
     roundToNearest sharesScale solveRows squaredErrors usualReason
-    type:AwqInput type:AwqRounding type:AwqScales type:CodeFormat type:FactorOptions type:Folding
+    type:AwqInput type:AwqRounding type:AwqScales type:Cast type:CodeFormat type:FactorOptions type:Folding
     type:FoldingSource type:GptqInput type:GptqResult type:GroupedCodes type:HessianFactor type:InputStatistics
     type:MxScaleRule type:OutputError type:QuantizedConfig type:QuantizedModel type:QuantizerOptions
     type:SkipReason type:SolveOptions type:SolvedRows type:StoredPart type:TensorFacts type:WeightChoice

@@ -71,7 +71,7 @@ describe("the memory of a process that reads all of a large checkpoint", { concu
   });
 
   it("is seen here: it is large with a large budget", async () => {
-    const found = await growth(alike, 256 * MiB, "slow");
+    const found = await growth(alike, 256 * MiB, "late");
     assert.ok(found > BUDGET + OVERHEAD + UNCOLLECTED, `${found} bytes`);
   });
 });

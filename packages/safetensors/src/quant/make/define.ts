@@ -1,8 +1,8 @@
-import type { FloatDtype } from "../../dtype/cast.ts";
+import { castFloats, type FloatDtype } from "../../dtype/cast.ts";
 import { elementCount } from "../../dtype/dtype.ts";
 import { SafetensorsError } from "../../errors.ts";
 import type { PartData } from "../weight.ts";
-import type { StoredPart, WeightQuantizer } from "./quantizer.ts";
+import type { Cast, StoredPart, WeightQuantizer } from "./quantizer.ts";
 
 /** What a scheme says of matrices that have elements, all of them finite. */
 export interface SchemeRules {
@@ -15,6 +15,7 @@ export interface SchemeRules {
     rows: number,
     columns: number,
     dtype: FloatDtype,
+    cast: Cast,
   ): ReadonlyMap<string, PartData>;
 }
 
@@ -24,7 +25,7 @@ export function quantizerFrom(rules: SchemeRules): WeightQuantizer {
   return {
     scheme,
     describe: (shape, dtype) => misfitOf(rules, shape) ?? rules.describe(shape[0]!, shape[1]!, dtype),
-    quantize(values, shape, dtype) {
+    quantize(values, shape, dtype, cast = castFloats) {
       const misfit = misfitOf(rules, shape);
       if (misfit !== undefined) throw new SafetensorsError("UNSUPPORTED", `${scheme}: ${misfit}`);
       if (values.length !== elementCount(shape)) {
@@ -33,7 +34,7 @@ export function quantizerFrom(rules: SchemeRules): WeightQuantizer {
       }
       const [rows, columns] = shape as [number, number];
       checkFinite(scheme, values, columns);
-      return rules.quantize(values, rows, columns, dtype);
+      return rules.quantize(values, rows, columns, dtype, cast);
     },
   };
 }
@@ -51,9 +52,22 @@ function misfitOf(rules: SchemeRules, shape: readonly number[]): string | undefi
 }
 
 function checkFinite(scheme: string, values: Float32Array, columns: number): void {
-  for (let i = 0; i < values.length; i++) {
-    if (Number.isFinite(values[i]!)) continue;
-    const place = `element [${Math.floor(i / columns)}, ${i % columns}]`;
-    throw new SafetensorsError("UNSUPPORTED", `${scheme}: ${place} is ${values[i]}, which has no code`);
+  if (areFinite(values)) return;
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  const place = `element [${Math.floor(at / columns)}, ${at % columns}]`;
+  throw new SafetensorsError("UNSUPPORTED", `${scheme}: ${place} is ${values[at]}, which has no code`);
+}
+
+/** Zero times a number is zero, but of NaN and infinities NaN: four sums side by side take a fifth of the time of asking each. */
+function areFinite(values: Float32Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const whole = values.length - (values.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += values[i]! * 0;
+    b += values[i + 1]! * 0;
+    c += values[i + 2]! * 0;
+    d += values[i + 3]! * 0;
   }
+  for (let i = whole; i < values.length; i++) a += values[i]! * 0;
+  return !Number.isNaN(a + b + c + d);
 }

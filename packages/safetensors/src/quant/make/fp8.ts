@@ -1,12 +1,14 @@
-import { toSmallFloat } from "../../dtype/cast-small.ts";
 import { quantizerFrom } from "./define.ts";
 import { modelScaleDtype, part, scalesPart } from "./grouped-codes.ts";
 import { compressedTensorsScales } from "./integer-rules.ts";
-import type { WeightQuantizer } from "./quantizer.ts";
+import type { Cast, WeightQuantizer } from "./quantizer.ts";
 import { largest } from "./ranges.ts";
 
 /** The largest finite value of F8_E4M3. */
 const MAX = 448;
+
+/** Values that are cast at once. */
+const PANEL = 1 << 16;
 
 /** Rows and columns that share a scale in the layout of DeepSeek-V3. */
 const BLOCK = 128;
@@ -26,7 +28,7 @@ function perRows(scheme: string, rowsIn: (rows: number) => number): WeightQuanti
       { role: "weight", dtype: "F8_E4M3", shape: [rows, columns] },
       { role: "weight_scale", dtype: modelScaleDtype(dtype), shape: scaleShape(rows) },
     ],
-    quantize(values, rows, columns, dtype) {
+    quantize(values, rows, columns, dtype, cast) {
       const length = rowsIn(rows) * columns;
       const scaleDtype = modelScaleDtype(dtype);
       const amax = Float32Array.from({ length: values.length / length }, (_, i) =>
@@ -36,14 +38,11 @@ function perRows(scheme: string, rowsIn: (rows: number) => number): WeightQuanti
         amax.map((value) => value / MAX),
         scaleDtype,
       );
-      const codes = new Uint8Array(values.length);
-      const row = new Float32Array(columns);
-      for (let start = 0; start < values.length; start += columns) {
+      const codes = codesOf(values, columns, cast, (scaled, start) => {
         const scale = scales[Math.floor(start / length)]!;
         // Adding zero makes a negative zero positive, as adding its zero point does in the original.
-        for (let i = 0; i < columns; i++) row[i] = Math.fround(values[start + i]! / scale) + 0;
-        codes.set(toSmallFloat(row, "F8_E4M3", true), start);
-      }
+        for (let i = 0; i < columns; i++) scaled[i] = Math.fround(values[start + i]! / scale) + 0;
+      });
       return new Map([
         ["weight", part("F8_E4M3", [rows, columns], codes)],
         ["weight_scale", scalesPart(scales, scaleShape(rows), scaleDtype)],
@@ -66,23 +65,40 @@ export const fp8Block: WeightQuantizer = quantizerFrom({
     { role: "weight", dtype: "F8_E4M3", shape: [rows, columns] },
     { role: "weight_scale_inv", dtype: "F32", shape: [rows / BLOCK, columns / BLOCK] },
   ],
-  quantize(values, rows, columns) {
+  quantize(values, rows, columns, _, cast) {
     const factors = blockFactors(values, rows, columns);
     const inverses = factors.map((factor) => 1 / factor);
-    const codes = new Uint8Array(values.length);
-    const scaled = new Float32Array(columns);
-    for (let row = 0; row < rows; row++) {
-      const start = row * columns;
-      const blocks = Math.floor(row / BLOCK) * (columns / BLOCK);
+    const codes = codesOf(values, columns, cast, (scaled, start) => {
+      const blocks = Math.floor(start / columns / BLOCK) * (columns / BLOCK);
       for (let i = 0; i < columns; i++) scaled[i] = values[start + i]! * factors[blocks + (i >> 7)]!;
-      codes.set(toSmallFloat(scaled, "F8_E4M3", true), start);
-    }
+    });
     return new Map([
       ["weight", part("F8_E4M3", [rows, columns], codes)],
       ["weight_scale_inv", part("F32", [rows / BLOCK, columns / BLOCK], inverses)],
     ]);
   },
 });
+
+/**
+ * The codes of values after scaling, a panel of rows at a time, as a cast has a cost of its own.
+ *
+ * @param scale puts the scaled values of the row that begins at `start` into memory of its length
+ */
+function codesOf(
+  values: Float32Array,
+  columns: number,
+  cast: Cast,
+  scale: (scaled: Float32Array, start: number) => void,
+): Uint8Array {
+  const codes = new Uint8Array(values.length);
+  const panel = new Float32Array(Math.max(1, Math.floor(PANEL / columns)) * columns);
+  for (let start = 0; start < values.length; start += panel.length) {
+    const length = Math.min(panel.length, values.length - start);
+    for (let at = 0; at < length; at += columns) scale(panel.subarray(at, at + columns), start + at);
+    codes.set(cast("F32", "F8_E4M3", new Uint8Array(panel.buffer, 0, length * 4)), start);
+  }
+  return codes;
+}
 
 /** What the values of each block are multiplied with; 1 where all are zero, or too small to be scaled. */
 function blockFactors(values: Float32Array, rows: number, columns: number): Float32Array {

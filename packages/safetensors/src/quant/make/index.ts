@@ -26,7 +26,7 @@ export type { GroupedCodes } from "./grouped-codes.ts";
 export { packAwq } from "./pack-awq.ts";
 export { packCompressedTensors } from "./pack-compressed-tensors.ts";
 export { packGptq } from "./pack-gptq.ts";
-export type { StoredPart, WeightQuantizer } from "./quantizer.ts";
+export type { Cast, StoredPart, WeightQuantizer } from "./quantizer.ts";
 export { type QuantizerOptions, quantizerOf, SCHEME_NAMES } from "./quantizer-of.ts";
 export {
   chooseWeights,

@@ -6,6 +6,7 @@ import { fromBytes } from "../../source/memory.ts";
 import { contiguousStrides } from "../../view/view.ts";
 import { decodePiece } from "../dense-source.ts";
 import { findQuantized } from "../find.ts";
+import { loadKernels } from "../kernels/load.ts";
 import type { PartData } from "../weight.ts";
 import { awqLimits } from "./calibrated/awq-limits.ts";
 import { awqCodes } from "./calibrated/awq-round.ts";
@@ -91,10 +92,11 @@ export async function runQuantizeJob(job: QuantizeJob): Promise<QuantizedJob> {
   const { name, shape, dtype, calibration, rowScale } = job;
   const module = name.replace(/\.weight$/, "");
   const values = rowScale ? foldIntoRows(job.values, rowScale) : job.values;
+  const { cast } = await loadKernels();
   const made = naming(name, () =>
     calibration
       ? calibrated(job, values, calibration)
-      : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype) },
+      : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype, cast) },
   );
   const parts = Array.from(made.parts, ([role, data]) => [`${module}.${role}`, data] as const);
   const meant = calibration?.kind === "awq" ? foldIntoColumns(values, calibration.scale) : values;

@@ -10,6 +10,9 @@ export interface StoredPart {
   readonly shape: readonly number[];
 }
 
+/** Packed floats as another dtype: `castFloats`, or the same faster, by `Kernels`. */
+export type Cast = (from: FloatDtype, to: FloatDtype, bytes: Uint8Array) => Uint8Array;
+
 /** Makes the stored tensors of weights from their dense values, without calibration. */
 export interface WeightQuantizer {
   /** Its name in full: `gptq-int4-g128`. */
@@ -24,8 +27,14 @@ export interface WeightQuantizer {
    *
    * @param values of the weight, row by row; they are not changed
    * @param dtype of the dense weight; scales that the scheme keeps in the model's dtype have it
+   * @param cast for schemes whose codes are floats; `castFloats` if not given
    * @throws `UNSUPPORTED` for a NaN or an infinity, naming the element; for scales that their dtype cannot hold; and for a
    * shape that `describe` refuses. `SIZE_MISMATCH` if the values do not fill the shape
    */
-  quantize(values: Float32Array, shape: readonly number[], dtype: FloatDtype): ReadonlyMap<string, PartData>;
+  quantize(
+    values: Float32Array,
+    shape: readonly number[],
+    dtype: FloatDtype,
+    cast?: Cast,
+  ): ReadonlyMap<string, PartData>;
 }
