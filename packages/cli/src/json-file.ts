@@ -8,22 +8,28 @@ const MAX_JSON_BYTES = 16 << 20;
 /**
  * The object in a JSON file.
  *
- * @throws `NOT_FOUND`, `UNSUPPORTED` for a folder, `LIMIT_EXCEEDED`, `INVALID_JSON`, `IO`
+ * @throws as `readSmallFile`; `INVALID_JSON`
  */
 export async function readJsonFile(path: string): Promise<Readonly<Record<string, unknown>>> {
+  return parsed(path, await readSmallFile(path));
+}
+
+/**
+ * A small file as a whole.
+ *
+ * @throws `NOT_FOUND`, `UNSUPPORTED` for a folder, `LIMIT_EXCEEDED`, `IO`
+ */
+export async function readSmallFile(path: string): Promise<Uint8Array> {
   try {
-    const { size } = await stat(path);
-    if (size > MAX_JSON_BYTES)
-      throw failure("LIMIT_EXCEEDED", `${nameText(path)} has more than ${MAX_JSON_BYTES} bytes`, path);
-    return parsed(path, await readFile(path));
+    if ((await stat(path)).size <= MAX_JSON_BYTES) return await readFile(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (error instanceof SafetensorsError) throw error;
     if (code === "EISDIR")
       throw failure("UNSUPPORTED", `${nameText(path)} is a folder, not a JSON file`, path);
     if (code !== "ENOENT") throw failure("IO", message, path);
     throw failure("NOT_FOUND", `there is no file ${nameText(path)}`, path);
   }
+  throw failure("LIMIT_EXCEEDED", `${nameText(path)} has more than ${MAX_JSON_BYTES} bytes`, path);
 }
 
 function parsed(file: string, bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -1,4 +1,3 @@
-import { readFile, stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { SafetensorsError } from "safetensors.js";
 import {
@@ -9,6 +8,7 @@ import {
   type Recipe,
   type TransformReport,
 } from "safetensors.js/transform";
+import { readSmallFile } from "../json-file.ts";
 import { EXIT } from "../output/failure.ts";
 import { plural } from "../output/numbers.ts";
 import { type Fact, listed } from "../output/summary.ts";
@@ -28,9 +28,6 @@ import {
 
 /** Names of dropped tensors that are listed; the rest is counted. */
 const LISTED = 10;
-
-/** Bytes of a recipe or of a config.json: the largest published ones have some thousands. */
-const MAX_JSON_BYTES = 16 << 20;
 
 interface TransformOptions extends WritingOptions {
   readonly recipe?: string;
@@ -117,7 +114,7 @@ function transform(
 
 async function readRecipe(path: string): Promise<Recipe> {
   try {
-    return parseRecipe(await readSmall(path));
+    return parseRecipe(await readSmallFile(path));
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     if (error.code !== "NOT_FOUND") throw error.inFile(path);
@@ -179,7 +176,7 @@ async function numbersOf(path: string | undefined): Promise<Map<string, number>>
   if (path === undefined) return new Map();
   let config: unknown;
   try {
-    config = JSON.parse(new TextDecoder().decode(await readSmall(path)));
+    config = JSON.parse(new TextDecoder().decode(await readSmallFile(path)));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new SafetensorsError("INVALID_JSON", `${nameText(path)} is not JSON: ${error.message}`);
@@ -187,22 +184,6 @@ async function numbersOf(path: string | undefined): Promise<Map<string, number>>
   if (typeof config !== "object" || config === null) return new Map();
   const isWhole = (entry: [string, unknown]): entry is [string, number] => Number.isSafeInteger(entry[1]);
   return new Map(Object.entries(config).filter(isWhole));
-}
-
-async function readSmall(path: string): Promise<Uint8Array> {
-  try {
-    if ((await stat(path)).size <= MAX_JSON_BYTES) return await readFile(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EISDIR") {
-      throw new SafetensorsError("UNSUPPORTED", `${nameText(path)} is a folder, not a JSON file`, {
-        file: path,
-      });
-    }
-    if (code !== "ENOENT") throw new SafetensorsError("IO", message, { file: path, cause: error });
-    throw new SafetensorsError("NOT_FOUND", `there is no file ${nameText(path)}`, { file: path });
-  }
-  throw new SafetensorsError("LIMIT_EXCEEDED", `${nameText(path)} has more than ${MAX_JSON_BYTES} bytes`);
 }
 
 /** `name=number`, given once or several times. */

@@ -54,12 +54,15 @@ export function legalWorldSizes(
     const tp = index + 1;
     const division = new Division({ uneven: "strict", ...rest, world: { ...world, tp } }, infos);
     const obstacles = new Map<string, Obstacle>();
-    for (const [first, ...others] of kinds.values()) {
-      const reason = reasonAgainst(division, first!);
-      if (reason === undefined) continue;
-      const known = obstacles.get(reason);
-      if (!known) obstacles.set(reason, { tensor: first!.name, reason, others: others.length });
-      else obstacles.set(reason, { ...known, others: known.others + 1 + others.length });
+    for (const same of kinds.values()) {
+      const found = obstacleIn(division, same);
+      if (!found) continue;
+      const known = obstacles.get(found.reason);
+      const others = same.length - 1;
+      obstacles.set(
+        found.reason,
+        known ? { ...known, others: known.others + 1 + others } : { ...found, others },
+      );
     }
     return { tp, obstacles: [...obstacles.values()] };
   });
@@ -78,21 +81,34 @@ function kindOf({ name, dtype, shape }: TensorInfo, weight: QuantizedWeight | un
   return JSON.stringify([genericName(name), dtype, shape, layout]);
 }
 
-/** Why a tensor cannot be divided so; nothing, if it can. */
-function reasonAgainst(division: Division, info: TensorInfo): string | undefined {
-  const { mesh } = division;
-  try {
-    const places = new Set<string>();
-    for (let rank = 0; rank < mesh.size; rank++) {
-      const at = mesh.coordinatesOf(rank);
-      const place = division.placeOf(at);
-      if (places.has(place)) continue;
-      places.add(place);
-      division.shareOf(info, at);
+/** A tensor of a kind that cannot be divided so, and why; nothing, if it can. Those that no rank has tell nothing of the others. */
+function obstacleIn(
+  division: Division,
+  same: readonly TensorInfo[],
+): Pick<Obstacle, "tensor" | "reason"> | undefined {
+  for (const info of same) {
+    try {
+      if (isInAnyRank(division, info)) return undefined;
+    } catch (error) {
+      if (!(error instanceof SafetensorsError)) throw error;
+      const reason = error.reason.replace(`tensor ${quote(info.name)} of `, "");
+      return { tensor: info.name, reason };
     }
-    return undefined;
-  } catch (error) {
-    if (error instanceof SafetensorsError) return error.reason.replace(`tensor ${quote(info.name)} of `, "");
-    throw error;
   }
+  return undefined;
+}
+
+/** Divides a tensor among all ranks. Throws if that is not possible. */
+function isInAnyRank(division: Division, info: TensorInfo): boolean {
+  const { mesh } = division;
+  const places = new Set<string>();
+  let isIn = false;
+  for (let rank = 0; rank < mesh.size; rank++) {
+    const at = mesh.coordinatesOf(rank);
+    const place = division.placeOf(at);
+    if (places.has(place)) continue;
+    places.add(place);
+    if (division.shareOf(info, at)) isIn = true;
+  }
+  return isIn;
 }

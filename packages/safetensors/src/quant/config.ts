@@ -29,7 +29,7 @@ export interface QuantConfig {
 }
 
 /** Where in config.json it stands, in the order of the field's loaders. */
-const PLACES: readonly (readonly string[])[] = [
+export const CONFIG_PLACES: readonly (readonly string[])[] = [
   ["quantization_config"],
   ["text_config", "quantization_config"],
   ["compression_config"],
@@ -46,7 +46,7 @@ const OWN_FILES: ReadonlyMap<string, string | undefined> = new Map([
 /** What the files of a model say of its quantisation; nothing if they say nothing. */
 export function quantConfigOf(files: ConfigFiles): QuantConfig | undefined {
   const model = modelFields(files);
-  for (const path of PLACES) {
+  for (const path of CONFIG_PLACES) {
     let fields: Fields | undefined = model;
     for (const key of path) fields = fieldsOf(fields?.get(key));
     if (fields) return configOf(`config.json: ${path.join(".")}`, fields, undefined, model, files);

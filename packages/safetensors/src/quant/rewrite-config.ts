@@ -1,13 +1,6 @@
 import type { FloatDtype } from "../dtype/cast.ts";
+import { CONFIG_PLACES } from "./config.ts";
 import { withMember } from "./json-text.ts";
-
-/** Where config.json has what is said of quantisation. */
-const PLACES: readonly (readonly string[])[] = [
-  ["quantization_config"],
-  ["text_config", "quantization_config"],
-  ["compression_config"],
-  ["quantization"],
-];
 
 /** Files that are about quantisation only: a dense checkpoint has none of them. */
 export const QUANT_ONLY_FILES: readonly string[] = [
@@ -33,7 +26,7 @@ const TORCH_NAMES: ReadonlyMap<FloatDtype, string> = new Map([
  */
 export function denseConfig(text: string, dtype?: FloatDtype): string {
   let result = text;
-  for (const path of PLACES) result = withMember(result, path, undefined);
+  for (const path of CONFIG_PLACES) result = withMember(result, path, undefined);
   const name = dtype && TORCH_NAMES.get(dtype);
   if (name === undefined) return result;
   const config = JSON.parse(result) as object;

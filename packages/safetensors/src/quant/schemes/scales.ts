@@ -1,26 +1,13 @@
-import type { FloatDtype } from "../../dtype/cast.ts";
+import { type FloatDtype, isFloatDtype } from "../../dtype/cast.ts";
 import { toFloat32 } from "../../dtype/decode.ts";
-import { type Dtype, elementCount } from "../../dtype/dtype.ts";
+import { DTYPES, type Dtype, elementCount } from "../../dtype/dtype.ts";
 import type { QuantConfig } from "../config.ts";
 import type { PartData } from "../weight.ts";
 
-/** What scales are stored as. U8 holds the bytes of F8_E8M0: exponents of two, by OCP Microscaling Formats (MX) 1.0. */
-const SCALE_DTYPES: ReadonlySet<Dtype> = new Set([
-  "F64",
-  "F32",
-  "F16",
-  "BF16",
-  "F8_E4M3",
-  "F8_E5M2",
-  "F8_E4M3FNUZ",
-  "F8_E5M2FNUZ",
-  "F8_E8M0",
-  "U8",
-]);
-
 /** Whether a dtype is one that scales come in. */
 export function isScaleDtype(dtype: Dtype): boolean {
-  return SCALE_DTYPES.has(dtype);
+  // U8 holds the bytes of F8_E8M0: exponents of two, by OCP Microscaling Formats (MX) 1.0.
+  return dtype === "U8" || (isFloatDtype(dtype) && DTYPES[dtype].bits >= 8);
 }
 
 /** Scales of any such dtype as 32-bit floats, in memory of their own. */
