@@ -42,6 +42,7 @@ export function cutRows({ python, runs = 3 }) {
       fileInto: ours("file", "readInto"),
       numpy: theirs("numpy"),
       torch: theirs("pt"),
+      limit: theirs("copyto"),
     };
     const measured = interleave(sides, runs, () => warmFile(path));
     assertSame(measured, "checksum");
@@ -64,6 +65,8 @@ export function cutRows({ python, runs = 3 }) {
       numpy("file, bytes()", "fileBytes", later),
       numpy("file, readInto()", "fileInto", later),
       row("mapped, bytes()", "mappedBytes", "torch", "get_slice, torch", later),
+      row("mapped, readInto()", "mappedInto", "limit", "numpy.copyto, a limit", later),
+      row("numpy.copyto, a limit", "limit", "numpy", "get_slice, numpy", later),
       numpy("mapped, bytes(), first call", "mappedBytes", first),
       numpy("file, bytes(), first call", "fileBytes", first),
     ];

@@ -5,15 +5,18 @@ import { ensurePeers } from "../lib/peers.mjs";
 
 const TENSORS = [100, 1_000, 10_000, 100_000, 500_000];
 
-/** Repeats in one process, for the figures of a process that has done it before. */
-const REPEATS = 3;
+/** Repeats in one process, for the figures of a process that has done it before: many while the engine still compiles. */
+const repeatsOf = (count) => (count > 10_000 ? 3 : 60);
 
-/** Readers in JavaScript, and the most tensors whose header they take: the hub's client has a limit of 25 MB. */
-const PEERS = { hub: "@huggingface/hub", "jax-js": "@jax-js/loaders" };
-const MOST = { hub: 100_000, "jax-js": Number.POSITIVE_INFINITY };
-
-/** From here on the header, and not the start of a program, is what is measured. */
-const LEAST_FOR_PEERS = 10_000;
+/**
+ * Others in JavaScript, and for how many tensors: from 10,000 on the header, and not the start of a program, is what is
+ * measured; the hub's client takes no header of more than 25 MB.
+ */
+const PEERS = {
+  json: { title: "JSON.parse alone, a limit", least: 0, most: Number.POSITIVE_INFINITY },
+  hub: { title: "@huggingface/hub", least: 10_000, most: 100_000 },
+  "jax-js": { title: "@jax-js/loaders", least: 10_000, most: Number.POSITIVE_INFINITY },
+};
 
 /** Open a file and list its names: the cost of the header. */
 export function openRows({ python, runs = 10 }) {
@@ -21,7 +24,9 @@ export function openRows({ python, runs = 10 }) {
   return TENSORS.flatMap((count) => {
     console.error(`open: ${count} tensors`);
     const path = dataFile(python, "header", count);
-    const peers = Object.keys(PEERS).filter((peer) => count >= LEAST_FOR_PEERS && count <= MOST[peer]);
+    const peers = Object.keys(PEERS).filter(
+      (peer) => count >= PEERS[peer].least && count <= PEERS[peer].most,
+    );
     const sides = (repeats) => ({
       ours: () => runNode(["node/open.mjs", path, "ours", String(repeats)]),
       theirs: () => runChild(python, ["python/open.py", path, String(repeats)]),
@@ -32,7 +37,7 @@ export function openRows({ python, runs = 10 }) {
     // The largest headers take seconds, and fewer runs for a steady figure.
     const times = count > 100_000 ? Math.ceil(runs / 2) : runs;
     const fresh = interleave(sides(0), times);
-    const warm = interleave(sides(REPEATS), Math.ceil(times / 3));
+    const warm = interleave(sides(repeatsOf(count)), Math.ceil(times / 3));
     assertSame(fresh, "names");
     assertSame(warm, "names");
 
@@ -46,14 +51,21 @@ export function openRows({ python, runs = 10 }) {
         goals,
       });
     const first = (run) => run.first;
-    const later = ({ again }) => median(again);
+    // Without the first half, during which the engine still compiles.
+    const later = ({ again }) => median(again.slice(-Math.ceil(again.length / 2)));
     return [
       row("first call", fresh, "theirs", "safe_open, numpy", first, { ratio: 0.5 }),
       row("later calls", warm, "theirs", "safe_open, numpy", later, { ratio: 0.5 }),
+      compareRuns(`${title}, ${PEERS.json.title}, first call`, {
+        ours: fresh.json,
+        theirs: fresh.theirs,
+        opponent: "safe_open, numpy",
+        time: first,
+      }),
       row("whole process", fresh, "theirs", "safe_open, numpy", ({ wall }) => wall),
       ...peers.flatMap((peer) => [
-        row("first call", fresh, peer, PEERS[peer], first),
-        row("later calls", warm, peer, PEERS[peer], later),
+        row("first call", fresh, peer, PEERS[peer].title, first),
+        row("later calls", warm, peer, PEERS[peer].title, later),
       ]),
     ];
   });

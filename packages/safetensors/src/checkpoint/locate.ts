@@ -57,17 +57,24 @@ export async function locateAndOpen(
   return isJsonText(head) ? withIndex(file, source, options) : { files: [file], opened: { source, head } };
 }
 
-/** Asks for files with usual names, one after another. */
+/**
+ * Asks for files with usual names, one after another. Buckets that may not be listed refuse what they do not have, so a refusal
+ * counts only if nothing is found.
+ */
 async function probe(store: FileStore, options: LocateOptions): Promise<string[]> {
+  let refusal: SafetensorsError | undefined;
   for (const name of usualNames(options)) {
     try {
       const source = await store.open(name, options);
       await source.close?.();
       return [name];
     } catch (error) {
-      if (!(error instanceof SafetensorsError && error.code === "NOT_FOUND")) throw error;
+      if (!(error instanceof SafetensorsError)) throw error;
+      if (error.details.kind === "refused") refusal ??= error;
+      else if (error.code !== "NOT_FOUND") throw error;
     }
   }
+  if (refusal) throw refusal;
   return [];
 }
 

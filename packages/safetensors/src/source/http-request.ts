@@ -60,8 +60,10 @@ export class HttpRequester {
     }
     const text = `${this.name} answered with status ${status}`;
     if (status === 404 || status === 410) throw new SafetensorsError("NOT_FOUND", `${text}: no such file`);
-    const advice = status === 401 || status === 403 ? ": access is refused" : "";
-    const failure = new SafetensorsError("IO", text + advice);
+    const isRefused = status === 401 || status === 403;
+    const failure = isRefused
+      ? new SafetensorsError("IO", `${text}: access is refused`, { kind: "refused" })
+      : new SafetensorsError("IO", text);
     const passing = status === 408 || status === 429 || status >= 500;
     throw passing ? new Interruption(failure, retryAfter(headers, Date.now())) : failure;
   }

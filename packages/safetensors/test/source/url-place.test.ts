@@ -173,6 +173,14 @@ describe("open with an address", () => {
     );
   });
 
+  it("opens a folder of a server that refuses what it does not have", async () => {
+    for (const refusal of [401, 403]) {
+      server.usual = folder(served, refusal);
+      assert.deepEqual([...(await open(`${server.origin}/repo/main/`)).keys()], ["a", "b", "c"]);
+      await assert.rejects(open(`${server.origin}/repo/`), raises("IO", /\/repo\/.*: access is refused/));
+    }
+  });
+
   it("keeps the query, and shows it to nobody", async () => {
     const checkpoint = await open(`${server.origin}/repo/main/${INDEX}?token=secret%2F1`);
     assert.equal(checkpoint.size, 3);

@@ -155,7 +155,7 @@ async function headerOf(
   const source = await openFile(path);
   try {
     const header = await readHeader(source, options);
-    return { names: [...header.names()], metadata: header.metadata };
+    return { names: header.names(), metadata: header.metadata };
   } finally {
     await source.close();
   }
