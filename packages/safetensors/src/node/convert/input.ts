@@ -44,9 +44,9 @@ async function whatElse(source: ByteSource, head: Uint8Array): Promise<Safetenso
     await openSafetensors(source);
     return alreadySafetensors();
   } catch (cause) {
-    return new SafetensorsError("INVALID_ARCHIVE", "this is neither a PyTorch file nor safetensors", {
-      cause,
-    });
+    const reason = cause instanceof SafetensorsError ? `: ${cause.reason}` : "";
+    const text = `this is neither a PyTorch file nor whole safetensors${reason}`;
+    return new SafetensorsError("INVALID_ARCHIVE", text, { cause });
   }
 }
 
