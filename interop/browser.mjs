@@ -19,7 +19,7 @@ const PATIENCE = 60_000;
 const SCRIPTS = {
   page: new URL("runtimes/page.mjs", import.meta.url),
   "opfs-worker": new URL("runtimes/opfs-worker.mjs", import.meta.url),
-  worker: new URL("worker.js", import.meta.resolve("safetensors.js/workers")),
+  worker: new URL("dist/src/workers/worker.js", import.meta.resolve("safetensors.js/package.json")),
 };
 
 const ISOLATED = {

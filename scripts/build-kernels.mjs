@@ -5,7 +5,21 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SOURCES = `${ROOT}packages/safetensors/assembly`;
 const RESULT = `${ROOT}packages/safetensors/src/kernels/module-bytes.ts`;
-const OPTIONS = ["-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--bindings", "none"];
+// The memory comes from outside, where one can be made that threads share; it has at most 64 Ki pages, as such a one must say.
+const MEMORY = ["--importMemory", "--noExportMemory", "--maximumMemory", "65536", "--zeroFilledMemory"];
+const OPTIONS = [
+  "-O3",
+  "--noAssert",
+  "--runtime",
+  "stub",
+  "--enable",
+  "simd",
+  "--bindings",
+  "none",
+  ...MEMORY,
+];
+/** How the import of the memory begins: its names, its kind, and the flag that there is a maximum. */
+const MEMORY_IMPORT = "\x03env\x06memory\x02\x01";
 
 /** Compiles if a source, this script or the compiler is newer than the result. */
 export async function buildKernels() {
@@ -20,11 +34,14 @@ export async function buildKernels() {
     listFiles: () => [],
   });
   if (error) throw new Error(`the kernels cannot be compiled: ${error.message}\n${stderr}`);
-  const bytes = Buffer.from(files.get("kernels.wasm")).toString("base64");
+  const module = Buffer.from(files.get("kernels.wasm"));
+  const flagsAt = module.indexOf(MEMORY_IMPORT) + MEMORY_IMPORT.length - 1;
+  if (flagsAt < MEMORY_IMPORT.length) throw new Error("the kernels do not import a memory with a maximum");
+  const bytes = module.toString("base64");
   mkdirSync(new URL(".", pathToFileURL(RESULT)), { recursive: true });
   writeFileSync(
     RESULT,
-    `// Made by scripts/build-kernels.mjs.\n\n/** The kernels in WebAssembly, as base64. */\nexport const MODULE_BYTES: string =\n  "${bytes}";\n`,
+    `// Made by scripts/build-kernels.mjs.\n\n/** The kernels in WebAssembly, as base64. */\nexport const MODULE_BYTES: string =\n  "${bytes}";\n\n/** Where they say of which kind the memory is. */\nexport const MEMORY_FLAGS_AT: number = ${flagsAt};\n`,
   );
 }
 

@@ -1,7 +1,6 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { basename } from "node:path";
 import { build } from "esbuild";
 import { ROOT } from "./prepare.mjs";
+import { writeBundle } from "./write-bundle.mjs";
 
 const BUNDLE = `${ROOT}packages/cli/dist/bundle/`;
 
@@ -20,14 +19,12 @@ export async function bundleCli() {
     bundle: true,
     splitting: true,
     format: "esm",
-    platform: "node",
+    // With "node" it would be given the library's joined files, and a command load more than it uses.
+    platform: "neutral",
     target: "node20",
-    external: ["commander", "cli-progress", "picocolors", "tinyglobby", "koffi", "aws4fetch"],
+    external: ["node:*", "commander", "cli-progress", "picocolors", "tinyglobby", "koffi", "aws4fetch"],
     write: false,
     logLevel: "warning",
   });
-  mkdirSync(BUNDLE, { recursive: true });
-  for (const { path, contents } of outputFiles) writeFileSync(path, contents);
-  const current = new Set(outputFiles.map(({ path }) => basename(path)));
-  for (const file of readdirSync(BUNDLE)) if (!current.has(file)) rmSync(BUNDLE + file);
+  writeBundle(BUNDLE, outputFiles);
 }

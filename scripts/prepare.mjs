@@ -30,6 +30,8 @@ export async function prepare() {
   const { buildKernels } = await import("./build-kernels.mjs");
   await buildKernels();
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"]);
+  const { bundleLibrary } = await import("./bundle-library.mjs");
+  await bundleLibrary();
   const { bundleCli } = await import("./bundle-cli.mjs");
   await bundleCli();
 }

@@ -70,9 +70,9 @@ function exponents(count) {
 const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16", f8: "F8_E4M3" };
 const WIDTHS = { f32: 4, f16: 2, bf16: 2, f8: 1 };
 
-// Room for the arrays of the casts: at most 4 bytes of each value before it, and as many after it.
+// Room for the arrays of the casts, in both: at most 4 bytes of each value before it, and as many after it.
 const kernels = await loadKernels({ memory: n * n * 8 + 4096 });
-const pool = openKernelPool();
+const pool = openKernelPool({ memory: n * n * 8 + 4096 });
 const measured = {};
 for (const task of tasks) {
   const [from, to = "f32"] = task.split("-");
@@ -101,14 +101,18 @@ async function measureCast(from, to) {
   const made = from === "f8" ? f8() : kernels.cast("F32", DTYPES[from], new Uint8Array(floats(n * n).buffer));
   const size = n * n * WIDTHS[to];
   const copy = copier((made.length + size) / 2);
-  // Where the kernels need not copy.
-  const [bytes, result] = [kernels.allocate(made.length), kernels.allocate(size)];
-  bytes.set(made);
-  const one = await measure(() => kernels.cast(...dtypes, bytes, result), copy);
-  for (const memory of [bytes, result]) kernels.release(memory);
-  const sent = shared(made);
-  const together = await pool.cast(...dtypes, sent);
-  return { one, all: await measure(() => pool.cast(...dtypes, sent, together), copy) };
+  // Where neither the kernels nor the workers need copy.
+  const run = async (memory, cast) => {
+    const [bytes, result] = [memory.allocate(made.length), memory.allocate(size)];
+    bytes.set(made);
+    const measured = await measure(() => cast(bytes, result), copy);
+    for (const lent of [bytes, result]) memory.release(lent);
+    return measured;
+  };
+  return {
+    one: await run(kernels, (bytes, result) => kernels.cast(...dtypes, bytes, result)),
+    all: await run(pool, (bytes, result) => pool.cast(...dtypes, bytes, result)),
+  };
 }
 
 /** An array in shared memory, from which workers need not be sent it. */

@@ -3,8 +3,7 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { openPath } from "safetensors.js/node";
-import { loadKernels } from "safetensors.js/quant";
-import { gptq, quantizerOf } from "safetensors.js/quantize";
+import { gptq, loadQuantizeKernels, quantizerOf } from "safetensors.js/quantize";
 import { report } from "./report.mjs";
 
 const [source, codesPath] = process.argv.slice(2);
@@ -23,15 +22,15 @@ const calibrated = {
   symmetric: true,
 };
 
-const { cast } = await loadKernels();
+const kernels = await loadQuantizeKernels();
 const measured = {};
 for (const scheme of ["fp8-dynamic", "fp8-block", "gptq-int4-g128"]) {
-  const { times, result } = measure(() => quantizerOf(scheme).quantize(values, large.shape, "F32", cast));
+  const { times, result } = measure(() => quantizerOf(scheme).quantize(values, large.shape, "F32", kernels));
   const hash = createHash("sha256");
   for (const { bytes } of result.values()) hash.update(bytes);
   measured[scheme] = { times, checksum: hash.digest("hex") };
 }
-const { times, result } = measure(() => gptq(calibrated));
+const { times, result } = measure(() => gptq(calibrated, kernels));
 writeFileSync(codesPath, result.codes);
 report({ measured: { ...measured, gptq: { times } } });
 

@@ -2,27 +2,26 @@ import { interleaved, interleaved16, interleavedEnd, interleavedEnd16 } from "./
 
 // Codes of half a byte each, looked up in a table of any 16 floats, times a scale for each block.
 
-/** The four bytes of each float of the table: the first bytes of all 16, then the second ... */
-const PLANES = memory.data(64, 16);
-
 const LOWER_HALVES = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f]);
 
-/** So many blocks behind one another, each of a multiple of 16 codes. */
+/**
+ * So many blocks behind one another, each of a multiple of 16 codes. The table is in planes: the first bytes of all 16 floats,
+ * then the second ...
+ */
 export function scaledNibbles(
   codes: usize,
   highFirst: bool,
-  table: usize,
+  planes: usize,
   scales: usize,
   out: usize,
   blocks: usize,
   block: usize,
 ): void {
-  for (let i: usize = 0; i < 64; i++) store<u8>(PLANES + (i & 3) * 16 + (i >> 2), load<u8>(table + i));
   const lowerHalves = v128.load(LOWER_HALVES);
-  const plane0 = v128.load(PLANES);
-  const plane1 = v128.load(PLANES, 16);
-  const plane2 = v128.load(PLANES, 32);
-  const plane3 = v128.load(PLANES, 48);
+  const plane0 = v128.load(planes);
+  const plane1 = v128.load(planes, 16);
+  const plane2 = v128.load(planes, 32);
+  const plane3 = v128.load(planes, 48);
   for (const end = scales + blocks * 4; scales < end; scales += 4) {
     const s = v128.load32_splat(scales);
     for (const last = codes + block / 2; codes < last; codes += 8, out += 64) {

@@ -137,14 +137,15 @@ describe("the package", () => {
       assert.equal(optional[name]?.optional, true, name);
   });
 
-  it("exports each subpath with its types beside its code", () => {
+  it("exports each subpath with its types beside its code, and joined for Node", () => {
     for (const [subpath, target] of Object.entries(
       manifest().exports as Record<string, Record<string, string>>,
     )) {
       if (subpath === "./package.json") continue;
-      assert.deepEqual(Object.keys(target), ["types", "default"], subpath);
+      assert.deepEqual(Object.keys(target), ["types", "node", "default"], subpath);
       assert.equal(target.types?.replace(/\.d\.ts$/, ".js"), target.default);
       assert.match(target.default!, /^\.\/dist\/src\//);
+      assert.equal(target.node, `./dist/bundle/${subpath === "." ? "index" : subpath.slice(2)}.js`);
     }
   });
 });

@@ -75,13 +75,14 @@ const API: Readonly<Record<string, string>> = {
   "./quantize": `
     AWQ_MODEL_TYPES CalibrationStatistics SAME_INPUT_KEY SCHEME_NAMES STATISTICS_KEY awqCodes awqFoldings
     awqLimits awqScales chooseWeights factorHessian foldIntoColumns foldIntoNorm foldIntoRows gptq joinRows
-    misfitReason nvfp4GlobalScale packAwq packCompressedTensors packGptq quantizedConfig quantizerOf
-    roundToNearest sharesScale solveRows squaredErrors usualReason
-    type:AwqInput type:AwqRounding type:AwqScales type:Cast type:CodeFormat type:FactorOptions type:Folding
+    loadQuantizeKernels misfitReason nvfp4GlobalScale packAwq packCompressedTensors packGptq
+    plainQuantizeKernels quantizedConfig quantizerOf roundToNearest sharesScale solveRows squaredErrors
+    usualReason
+    type:AwqInput type:AwqRounding type:AwqScales type:CodeFormat type:FactorOptions type:Folding
     type:FoldingSource type:GptqInput type:GptqResult type:GroupedCodes type:HessianFactor type:InputStatistics
-    type:MxScaleRule type:OutputError type:QuantizedConfig type:QuantizedModel type:QuantizerOptions
-    type:SkipReason type:SolveOptions type:SolvedRows type:StoredPart type:TensorFacts type:WeightChoice
-    type:WeightQuantizer`,
+    type:MxScaleRule type:OutputError type:QuantizeKernels type:QuantizedConfig type:QuantizedModel
+    type:QuantizerOptions type:SkipReason type:SolveOptions type:SolvedRows type:StoredPart type:TensorFacts
+    type:WeightChoice type:WeightQuantizer`,
   "./torch": `
     TorchCheckpoint classifyGlobal groupAliases openTorch torchReader writeTorch
     type:AliasGroups type:AliasOptions type:Aliases type:Compression type:Decompress type:GlobalRole

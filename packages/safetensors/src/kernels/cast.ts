@@ -23,33 +23,64 @@ export function narrowing(functions: KernelFunctions, to: FloatDtype): CastKerne
   if (to === "BF16") return functions.f32ToBf16;
   if (to === "F16") return functions.f32ToF16;
   if (to === "F8_E4M3") return functions.f32ToE4M3;
+  if (to === "F8_E5M2") return functions.f32ToE5M2;
   return undefined;
+}
+
+/** Neither from F32 nor to it, in one step. */
+function direct(functions: KernelFunctions, from: FloatDtype, to: FloatDtype): CastKernel | undefined {
+  if (from === "F8_E4M3" && to === "BF16") return functions.e4m3ToBf16;
+  if (from === "F8_E5M2" && to === "BF16") return functions.e5m2ToBf16;
+  if (from === "BF16" && to === "F8_E4M3") return functions.bf16ToE4M3;
+  if (from === "BF16" && to === "F8_E5M2") return functions.bf16ToE5M2;
+  return undefined;
+}
+
+/** A cast of at most so many elements at a time. The module reserves what it needs. */
+function castKernel(
+  module: KernelModule,
+  from: FloatDtype,
+  to: FloatDtype,
+  most: number,
+): CastKernel | undefined {
+  const { functions } = module;
+  if (from === "F32") return narrowing(functions, to);
+  const widen = widening(functions, from);
+  if (to === "F32" || from === to) return from === to ? undefined : widen;
+  const narrow = narrowing(functions, to);
+  const inOneStep = direct(functions, from, to);
+  if (inOneStep || !widen || !narrow) return inOneStep;
+  const floats = module.reserve(most * 4);
+  return (source, target, count) => {
+    widen(source, floats, count);
+    narrow(floats, target, count);
+  };
 }
 
 /** What a cast reserves at most. */
 export const CAST_ROOM: number = BLOCK * 12 + 4096;
 
 /**
- * What `castFloats` gives, the same bytes, from a kernel where there is one: for F32, F16, BF16, F8_E4M3 and F8_E5M2 as F32,
- * F16, BF16 and F8_E4M3. What lies in the memory of the module is not copied, neither before the cast nor after it.
+ * What `castFloats` gives, the same bytes, from a kernel where there is one: for F32, F16, BF16, F8_E4M3 and F8_E5M2 as each
+ * other. What lies in the memory of the module is not copied, neither before the cast nor after it.
  *
+ * @param module JavaScript does it unless given
  * @param into memory of the size of the result, none of which is `bytes`; new memory unless given
  * @throws as `castFloats` does; `SIZE_MISMATCH` if `into` is not as large as the result
  */
 export function castFloatsBy(
-  module: KernelModule,
+  module: KernelModule | undefined,
   from: FloatDtype,
   to: FloatDtype,
   bytes: Uint8Array,
   into?: Uint8Array,
 ): Uint8Array {
-  const { functions } = module;
-  const widen = widening(functions, from);
-  const narrow = narrowing(functions, to);
   const [size, sizeAfter] = [DTYPES[from].bits / 8, DTYPES[to].bits / 8];
   const count = bytes.length / size;
-  const isDone = from !== to && (widen || from === "F32") && (narrow || to === "F32");
-  if (!isDone || !Number.isInteger(count) || count < LEAST) {
+  const room = Math.min(BLOCK, count + 16);
+  module?.clear();
+  const kernel = module && castKernel(module, from, to, room);
+  if (!kernel || !Number.isInteger(count) || count < LEAST) {
     const cast = castFloats(from, to, bytes);
     if (into) checkSize(into, cast.length);
     into?.set(cast);
@@ -57,9 +88,7 @@ export function castFloatsBy(
   }
   const result = into ?? new Uint8Array(count * sizeAfter);
   checkSize(result, count * sizeAfter);
-  module.clear();
-  const room = Math.min(BLOCK, count + 16);
-  const [before, middle, after] = [room * size, room * 4, room * sizeAfter].map((n) => module.reserve(n));
+  const [before, after] = [room * size, room * sizeAfter].map((n) => module.reserve(n));
   const bytesAt = module.addressOf(bytes);
   const resultAt = module.addressOf(result);
   for (let at = 0, now: number; at < count; at += now) {
@@ -69,8 +98,7 @@ export function castFloatsBy(
     const source = now < 16 || bytesAt === undefined ? before! : bytesAt + at * size;
     const target = now < 16 || resultAt === undefined ? after! : resultAt + at * sizeAfter;
     if (source === before) module.bytes(source, now * size).set(bytes.subarray(at * size, (at + now) * size));
-    widen?.(source, narrow ? middle! : target, now);
-    narrow?.(widen ? middle! : source, target, now);
+    kernel(source, target, now);
     if (target === after) result.set(module.bytes(target, now * sizeAfter), at * sizeAfter);
   }
   return result;
@@ -81,8 +109,7 @@ function checkSize(into: Uint8Array, size: number): void {
     throw new SafetensorsError("SIZE_MISMATCH", `there are ${into.length} bytes for a result of ${size}`);
 }
 
-const WIDENED: readonly FloatDtype[] = ["F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"];
-const NARROWED: readonly FloatDtype[] = ["F32", "F16", "BF16", "F8_E4M3"];
+const CAST: readonly FloatDtype[] = ["F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"];
 
 /** Bytes of the pieces of a cast, before it and after it: what `save` writes at a time. */
 const PIECE_BYTES = 1 << 20;
@@ -131,7 +158,7 @@ export async function kernelCaster(
 ): Promise<Caster> {
   const usual = to === "F8_E4M3" ? "saturate" : "nonsaturate";
   const isUsual = options.stochastic === undefined && (options.overflow ?? usual) === usual;
-  const isDone = isUsual && WIDENED.includes(from) && NARROWED.includes(to);
+  const isDone = isUsual && CAST.includes(from) && CAST.includes(to);
   const leased = isDone ? await lease() : undefined;
   if (!leased) return { cast: floatCaster(from, to, options, tensor), release: () => {} };
   const { module, input, output } = leased;

@@ -1,3 +1,12 @@
+import {
+  type KernelMemory,
+  ownKernelMemory,
+  PAGE,
+  type SharedRange,
+  type WebAssemblyApi,
+  webAssembly,
+} from "./memory.ts";
+
 /** Casts so many elements, up to the next multiple of 16. */
 export type CastKernel = (from: number, to: number, count: number) => void;
 
@@ -6,9 +15,14 @@ export interface KernelFunctions {
   readonly bf16ToF32: CastKernel;
   readonly f16ToF32: CastKernel;
   readonly e5m2ToF32: CastKernel;
+  readonly e4m3ToBf16: CastKernel;
+  readonly e5m2ToBf16: CastKernel;
   readonly f32ToBf16: CastKernel;
   readonly f32ToF16: CastKernel;
   readonly f32ToE4M3: CastKernel;
+  readonly f32ToE5M2: CastKernel;
+  readonly bf16ToE4M3: CastKernel;
+  readonly bf16ToE5M2: CastKernel;
   scaleE4M3(codes: number, out: number, count: number, scale: number): void;
   readonly kMajor4: ColumnKernel;
   readonly awq4: ColumnKernel;
@@ -42,11 +56,51 @@ export interface KernelFunctions {
   scaledNibbles(
     codes: number,
     highFirst: number,
-    table: number,
+    planes: number,
     scales: number,
     out: number,
     blocks: number,
     block: number,
+  ): void;
+  largestOfRuns(values: number, runs: number, length: number, out: number): void;
+  rangesOfRuns(values: number, runs: number, length: number, least: number, greatest: number): void;
+  divideRuns(values: number, runs: number, length: number, divisors: number): void;
+  multiplyRuns(values: number, runs: number, length: number, factors: number): void;
+  codesOfRuns(
+    values: number,
+    runs: number,
+    length: number,
+    scales: number,
+    befores: number,
+    afters: number,
+    top: number,
+    out: number,
+  ): void;
+  subtractProduct(
+    c: number,
+    cStride: number,
+    a: number,
+    aStride: number,
+    b: number,
+    bStride: number,
+    rows: number,
+    columns: number,
+    depth: number,
+  ): void;
+  divideByTriangle(x: number, xStride: number, rows: number, l: number, lStride: number, width: number): void;
+  sweepColumns(
+    x: number,
+    xStride: number,
+    rows: number,
+    l: number,
+    lStride: number,
+    width: number,
+    scales: number,
+    zeros: number,
+    gridStride: number,
+    top: number,
+    codes: number,
+    codesStride: number,
   ): void;
 }
 
@@ -73,35 +127,32 @@ type PackedKernel = (
   group: number,
 ) => void;
 
-interface Memory {
-  readonly buffer: ArrayBuffer;
-  grow(pages: number): number;
-}
+type Exports = KernelFunctions & { readonly memoryBase: { readonly value: number } };
 
-type Exports = KernelFunctions & { readonly memory: Memory; readonly memoryBase: { readonly value: number } };
+/** The flag of a memory that is shared: see "Limits" in the binary format of WebAssembly, version 3. */
+const SHARED = 2;
 
-/** The part of WebAssembly that is used. */
-export interface WebAssemblyApi {
-  validate(bytes: Uint8Array): boolean;
-  instantiate(bytes: Uint8Array): Promise<{ readonly instance: { readonly exports: unknown } }>;
-}
-
-const PAGE = 1 << 16;
 const ALIGNMENT = 64;
 
 /** The kernels in WebAssembly with the memory that they work in, which grows to what one call needs at a time. */
 export class KernelModule {
   readonly functions: KernelFunctions;
-  readonly #memory: Memory;
+  readonly #memory: KernelMemory;
+  /** That of the memory, which takes a while to tell it. */
+  #buffer: ArrayBuffer | SharedArrayBuffer;
   #base: number;
   #next: number;
-  #isFixed = false;
+  /** Nothing that lies behind it is reserved. */
+  #end: number;
 
-  constructor(exports: Exports) {
-    this.functions = exports;
-    this.#memory = exports.memory;
-    this.#base = aligned(exports.memoryBase.value);
+  /** @param end unless given the memory grows */
+  constructor(functions: KernelFunctions, memory: KernelMemory, start: number, end: number = Infinity) {
+    this.functions = functions;
+    this.#memory = memory;
+    this.#buffer = memory.buffer;
+    this.#base = aligned(start);
     this.#next = this.#base;
+    this.#end = end;
   }
 
   /** Begins a call: all memory is free. */
@@ -118,9 +169,12 @@ export class KernelModule {
   reserve(bytes: number): number {
     const address = this.#next;
     const end = aligned(address + bytes);
-    const missing = end - this.#memory.buffer.byteLength;
-    if (missing > 0 && this.#isFixed) throw new RangeError("memory of which some is set apart does not grow");
-    if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE));
+    const missing = end - this.#buffer.byteLength;
+    if (end > this.#end) throw new RangeError("memory that others have a part of does not grow");
+    if (missing > 0) {
+      this.#memory.grow(Math.ceil(missing / PAGE));
+      this.#buffer = this.#memory.buffer;
+    }
     this.#next = end;
     return address;
   }
@@ -136,13 +190,13 @@ export class KernelModule {
     const address = this.reserve(bytes);
     const end = this.#next;
     this.reserve(room);
-    [this.#base, this.#isFixed] = [end, true];
+    [this.#base, this.#end] = [end, this.#next];
     return this.bytes(address, bytes);
   }
 
   /** The address of bytes that are in this memory. */
   addressOf({ buffer, byteOffset }: Uint8Array): number | undefined {
-    return buffer === this.#memory.buffer ? byteOffset : undefined;
+    return buffer === this.#buffer ? byteOffset : undefined;
   }
 
   /** The address of a copy of an array. */
@@ -155,11 +209,11 @@ export class KernelModule {
   }
 
   bytes(address: number, length: number): Uint8Array {
-    return new Uint8Array(this.#memory.buffer, address, length);
+    return new Uint8Array(this.#buffer, address, length);
   }
 
   words(address: number, length: number): Uint32Array {
-    return new Uint32Array(this.#memory.buffer, address, length);
+    return new Uint32Array(this.#buffer, address, length);
   }
 }
 
@@ -177,21 +231,37 @@ export function kernelModule(): Promise<KernelModule | undefined> {
 
 /** An instance with a memory of its own. */
 export function ownKernelModule(): Promise<KernelModule | undefined> {
-  return loadKernelModule((globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly);
+  return loadKernelModule(webAssembly());
+}
+
+/** An instance that works in a range of shared memory. */
+export function sharedKernelModule(range: SharedRange): Promise<KernelModule | undefined> {
+  return loadKernelModule(webAssembly(), range);
 }
 
 /**
  * The kernels in WebAssembly; `undefined` if there is no WebAssembly, none with SIMD, or the page's content security
  * policy forbids it.
+ *
+ * @param range of shared memory to work in; unless given the module has a memory of its own
  */
-export async function loadKernelModule(api: WebAssemblyApi | undefined): Promise<KernelModule | undefined> {
+export async function loadKernelModule(
+  api: WebAssemblyApi | undefined,
+  range?: SharedRange,
+): Promise<KernelModule | undefined> {
   if (!api) return undefined;
-  const { MODULE_BYTES } = await import("./module-bytes.ts");
+  const { MEMORY_FLAGS_AT, MODULE_BYTES } = await import("./module-bytes.ts");
   const bytes = Uint8Array.from(atob(MODULE_BYTES), (character) => character.charCodeAt(0));
+  // All that tells the module of shared memory from the other is one bit of what it says of the memory that it imports.
+  if (range) bytes[MEMORY_FLAGS_AT]! |= SHARED;
   try {
     if (!api.validate(bytes)) return undefined;
-    const { instance } = await api.instantiate(bytes);
-    return new KernelModule(instance.exports as Exports);
+    const memory = range?.memory ?? ownKernelMemory(api);
+    const { instance } = await api.instantiate(bytes, { env: { memory } });
+    const { memoryBase, ...functions } = instance.exports as Exports;
+    return range
+      ? new KernelModule(functions, memory, range.start, range.start + range.size)
+      : new KernelModule(functions, memory, memoryBase.value);
   } catch {
     return undefined;
   }

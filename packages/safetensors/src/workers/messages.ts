@@ -2,6 +2,7 @@ import type { FloatDtype } from "../dtype/cast.ts";
 import type { Dtype } from "../dtype/dtype.ts";
 import { type ErrorCode, type ErrorDetails, SafetensorsError } from "../errors.ts";
 import type { ReadMode } from "../format/mode.ts";
+import type { SharedRange } from "../kernels/memory.ts";
 import type { KernelCall } from "../quant/kernels/call.ts";
 import type { Part } from "../quant/kernels/wasm.ts";
 import type { RetryOptions } from "../source/backoff.ts";
@@ -80,6 +81,8 @@ export type ToWorker =
       readonly jobs: SentJobs;
     }
   | { readonly kind: "abort"; readonly call: number }
+  /** Memory of the pool, and the range of it that the worker's kernels work in: the first message, if there is any. */
+  | { readonly kind: "memory"; readonly range: SharedRange }
   | ComputeMessage
   | CastMessage;
 
@@ -94,14 +97,19 @@ export interface ComputeMessage {
   readonly part: Part;
 }
 
-/** A cast of some elements, from shared memory to shared memory. */
+/** Bytes in shared memory, or where they lie in the memory of the pool. */
+export type SentBytes = Uint8Array | { readonly at: number; readonly length: number };
+
+/** A cast from shared memory to shared memory, of which each worker does as many pieces as it can. */
 export interface CastMessage {
   readonly kind: "cast";
   readonly batch: number;
   readonly from: FloatDtype;
   readonly to: FloatDtype;
-  readonly bytes: Uint8Array;
-  readonly result: Uint8Array;
+  readonly bytes: SentBytes;
+  readonly result: SentBytes;
+  /** In shared memory, one number: the piece that nobody has taken yet. */
+  readonly next: Int32Array;
 }
 
 /** From a worker to the pool. */

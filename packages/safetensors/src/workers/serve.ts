@@ -1,8 +1,11 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { open } from "../checkpoint/open.ts";
 import { openStore } from "../checkpoint/open-store.ts";
+import type { FloatDtype } from "../dtype/cast.ts";
+import { DTYPES } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import type { ReadMode } from "../format/mode.ts";
+import type { SharedRange } from "../kernels/memory.ts";
 import { numpyReader } from "../numpy/index.ts";
 import { executePlan } from "../plan/execute.ts";
 import { planReads } from "../plan/plan.ts";
@@ -20,6 +23,7 @@ import {
   type FromWorker,
   type Job,
   receiveJobs,
+  type SentBytes,
   type SentIndex,
   type SentInput,
   type SentTensor,
@@ -29,6 +33,9 @@ import {
 
 /** Memory for reads that cannot be made straight into place: four in flight. */
 const READ_BYTES = 20 << 20;
+
+/** Elements of a cast that a worker takes at a time: whole bytes in any dtype, and a tenth of a millisecond's work. */
+const PIECE_VALUES = 1 << 17;
 
 /** Most bytes of memory for decoding that are kept for the next batch. */
 const KEPT_BYTES = 16 << 20;
@@ -47,6 +54,8 @@ export class PoolServer {
   /** Of the calls that have batches here: what ends them, and how many batches there are. */
   readonly #calls = new Map<number, { readonly stopper: AbortController; batches: number }>();
   #scratch: Uint8Array | undefined;
+  #range: SharedRange | undefined;
+  #caster: Promise<CastInto> | undefined;
 
   constructor(post: (message: FromWorker) => void, openFile?: OpenFile) {
     this.#post = post;
@@ -56,14 +65,36 @@ export class PoolServer {
   /** Takes a message from the pool. Never throws or rejects: what goes wrong is sent back. */
   async receive(message: ToWorker): Promise<void> {
     if (message.kind === "abort") return this.#calls.get(message.call)?.stopper.abort();
+    if (message.kind === "memory") {
+      this.#range = message.range;
+      return;
+    }
     const batch = message.kind === "open" ? undefined : message.batch;
     try {
       if (message.kind === "open") this.#post(await this.#open(message));
       else if (message.kind === "run") this.#post(await this.#run(message));
-      else this.#post(await (message.kind === "cast" ? cast(message) : compute(message)));
+      else this.#post(await (message.kind === "cast" ? this.#cast(message) : compute(message)));
     } catch (error) {
       this.#post({ kind: "failed", batch, error: sendError(error) });
     }
+  }
+
+  /** Takes a piece after the other until there are no more. */
+  async #cast({ batch, from, to, bytes, result, next }: CastMessage): Promise<FromWorker> {
+    this.#caster ??= loadCaster(this.#range);
+    const castInto = await this.#caster;
+    const [source, target] = [this.#arrayOf(bytes), this.#arrayOf(result)];
+    const [size, sizeAfter] = [from, to].map((dtype) => (PIECE_VALUES * DTYPES[dtype].bits) / 8);
+    for (let at = Atomics.add(next, 0, 1); at * size! < source.length; at = Atomics.add(next, 0, 1)) {
+      const piece = source.subarray(at * size!, (at + 1) * size!);
+      castInto(from, to, piece, target.subarray(at * sizeAfter!, (at + 1) * sizeAfter!));
+    }
+    return { kind: "done", batch };
+  }
+
+  #arrayOf(bytes: SentBytes): Uint8Array {
+    if (bytes instanceof Uint8Array) return bytes;
+    return new Uint8Array(this.#range!.memory.buffer, bytes.at, bytes.length);
   }
 
   async #open({ input, mode, wantsIndex }: OpenMessage): Promise<FromWorker> {
@@ -147,10 +178,16 @@ async function compute({ batch, call, dtype, result, part }: ComputeMessage): Pr
   return { kind: "done", batch };
 }
 
-async function cast({ batch, from, to, bytes, result }: CastMessage): Promise<FromWorker> {
-  const { loadKernels } = await import("../quant/kernels/load.ts");
-  (await loadKernels()).cast(from, to, bytes, result);
-  return { kind: "done", batch };
+type CastInto = (from: FloatDtype, to: FloatDtype, bytes: Uint8Array, result: Uint8Array) => void;
+
+/** Loaded once, as an import takes a tenth of a millisecond even then. Its kernels work in the range, if there is one. */
+async function loadCaster(range: SharedRange | undefined): Promise<CastInto> {
+  const [{ kernelModule, sharedKernelModule }, { castFloatsBy }] = await Promise.all([
+    import("../kernels/module.ts"),
+    import("../kernels/cast.ts"),
+  ]);
+  const module = await (range ? sharedKernelModule(range) : kernelModule());
+  return (from, to, bytes, result) => castFloatsBy(module, from, to, bytes, result);
 }
 
 async function openInput(

@@ -2,7 +2,7 @@ import { quote } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { type Directory, readDirectory } from "./directory.ts";
 import { invalidArchive } from "./fields.ts";
-import type { MemberHeads } from "./heads.ts";
+import type { HeadTaker } from "./heads.ts";
 import { LocalHeaders } from "./local.ts";
 
 /** A member as the central directory describes it. */
@@ -28,17 +28,15 @@ export interface ZipEntry {
 export class ZipArchive {
   readonly source: ByteSource;
   readonly #directory: Directory;
-  readonly #rows = new Map<string, number>();
+  /** Made for the first name that is looked for. */
+  #rows: Map<string, number> | undefined;
   readonly #local: LocalHeaders;
 
   constructor(source: ByteSource, directory: Directory, options?: ReadOptions) {
     this.source = source;
     this.#directory = directory;
-    for (const name of directory.names) {
-      const row = this.#rows.size;
-      if (this.#rows.set(name, row).size === row)
-        throw invalidArchive(`two members are named ${quote(name)}`);
-    }
+    const { names } = directory;
+    if (new Set(names).size < names.length) throw invalidArchive(`two members are named ${twice(names)}`);
     this.#local = new LocalHeaders(source, directory, options);
   }
 
@@ -57,7 +55,18 @@ export class ZipArchive {
     return this.#local.order;
   }
 
+  /** The method of the member in a row: see `ZipEntry`. */
+  methodOf(row: number): number {
+    return this.#directory.methods[row]!;
+  }
+
+  /** The unpacked size of the member in a row. */
+  sizeOf(row: number): number {
+    return this.#directory.sizes[row]!;
+  }
+
   find(name: string): ZipEntry | undefined {
+    this.#rows ??= new Map(this.names().map((known, row) => [known, row]));
     const row = this.#rows.get(name);
     return row === undefined ? undefined : this.entry(row);
   }
@@ -88,9 +97,15 @@ export class ZipArchive {
    *
    * @param heads takes the first bytes of the members, which are read along.
    */
-  dataOffsets(heads?: MemberHeads): Promise<Float64Array> {
+  dataOffsets(heads?: HeadTaker): Promise<Float64Array> {
     return this.#local.locateAll(heads);
   }
+}
+
+/** The first name that was there before. */
+function twice(names: readonly string[]): string {
+  const seen = new Set<string>();
+  return quote(names.find((name) => seen.size === seen.add(name).size) ?? "");
 }
 
 /**

@@ -36,7 +36,7 @@ export async function readEnd(
   const offset = source.size - length;
   const tail = { offset, bytes: await readExactly(source, offset, length, options) };
   const view = new DataView(tail.bytes.buffer, tail.bytes.byteOffset, tail.bytes.length);
-  const at = findEnd(view);
+  const at = findEnd(tail.bytes, view);
   const classic = readClassicEnd(view, at);
   const record = readZip64End(view, at, tail.offset);
   const place = record ? agreed(record, classic) : classic;
@@ -51,10 +51,10 @@ export async function readEnd(
 }
 
 /** Position of the end record in the tail: the last signature, whose comment must end the file, and no rival to it. */
-function findEnd(view: DataView): number {
+function findEnd(bytes: Uint8Array, view: DataView): number {
   let found = -1;
-  for (let at = view.byteLength - 4; at >= 0; at--) {
-    if (view.getUint8(at) !== 0x50 || view.getUint32(at, true) !== END) continue;
+  for (let at = bytes.lastIndexOf(0x50); at >= 0; at = at > 0 ? bytes.lastIndexOf(0x50, at - 1) : -1) {
+    if (at + 4 > view.byteLength || view.getUint32(at, true) !== END) continue;
     const endsFile =
       at + END_BYTES <= view.byteLength && at + END_BYTES + view.getUint16(at + 20, true) === view.byteLength;
     if (found < 0 && !endsFile) throw invalidArchive("the end record and its comment do not end the file");

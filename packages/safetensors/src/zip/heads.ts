@@ -1,5 +1,13 @@
+/** Is shown the members that begin in bytes which were read for the headers in front of them. */
+export interface HeadTaker {
+  /** Bytes of each member that should be among them. */
+  readonly size: number;
+  /** The member in a row, of so many bytes as it is stored, begins at `at`, and may go on beyond the bytes. */
+  take(row: number, bytes: Uint8Array, at: number, memberSize: number): void;
+}
+
 /** The first bytes of members, as they are stored: those that were read along with the header in front of them. */
-export class MemberHeads {
+export class MemberHeads implements HeadTaker {
   /** Bytes kept of each member, if it has so many. */
   readonly size: number;
   readonly #bytes: Uint8Array;

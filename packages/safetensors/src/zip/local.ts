@@ -3,7 +3,7 @@ import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Directory } from "./directory.ts";
 import { DATA_DESCRIPTOR, invalidArchive, uint64 } from "./fields.ts";
-import type { MemberHeads } from "./heads.ts";
+import type { HeadTaker } from "./heads.ts";
 
 const HEADER = 0x04034b50;
 const HEADER_BYTES = 30;
@@ -11,6 +11,9 @@ const HEADER_BYTES = 30;
 /** The ZIP64 field of a local header: id 1, 16 bytes, both sizes. It must come first among the extra fields. */
 const ZIP64_FIELD = 0x00100001;
 const ZIP64_FIELD_BYTES = 20;
+
+/** What a size of 32 bits is when the ZIP64 field has it. */
+const WIDE = 0xffffffff;
 
 /** Bytes of a data descriptor: with or without signature, with 32- or 64-bit sizes. */
 const DESCRIPTOR_BYTES = [12, 16, 20, 24];
@@ -24,6 +27,13 @@ const WINDOW_BYTES = 1 << 20;
 
 /** Reads in flight at once, for sources that take their time. */
 const CONCURRENT_READS = 8;
+
+/** One read, and the rows whose headers are in it. */
+interface Window {
+  readonly start: number;
+  readonly length: number;
+  readonly rows: Uint32Array;
+}
 
 /** The headers in front of the members (APPNOTE 4.3.7): read when needed, checked against the directory. */
 export class LocalHeaders {
@@ -42,10 +52,14 @@ export class LocalHeaders {
     this.#source = source;
     this.#directory = directory;
     this.#options = options;
-    this.order = Uint32Array.from({ length: count }, (_, row) => row);
+    this.order = new Uint32Array(count);
     // Most archives list their members in this order, and sorting would take longer than checking them.
-    if (headerOffsets.some((offset, row) => offset < headerOffsets[row - 1]!))
-      this.order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
+    let isSorted = true;
+    for (let row = 0; row < count; row++) {
+      this.order[row] = row;
+      isSorted &&= row === 0 || headerOffsets[row - 1]! <= headerOffsets[row]!;
+    }
+    if (!isSorted) this.order.sort((a, b) => headerOffsets[a]! - headerOffsets[b]!);
     this.#nextOffsets = new Float64Array(count);
     let next = directory.offset;
     for (let place = count - 1; place >= 0; place--) {
@@ -63,11 +77,11 @@ export class LocalHeaders {
   async locate(row: number): Promise<number> {
     const header = new Uint8Array(this.#readLength(row));
     await readInto(this.#source, this.#directory.headerOffsets[row]!, header, this.#options);
-    return this.#dataOffset(row, new DataView(header.buffer), 0);
+    return this.#dataOffset(row, header, new DataView(header.buffer), 0);
   }
 
   /** The same for all members, by row. */
-  async locateAll(heads?: MemberHeads): Promise<Float64Array> {
+  async locateAll(heads?: HeadTaker): Promise<Float64Array> {
     const offsets = new Float64Array(this.order.length);
     const windows = this.#windows(heads ? ALIGNMENT_BYTES + heads.size : 0);
     const work = async () => {
@@ -78,12 +92,7 @@ export class LocalHeaders {
         const bytes = buffer.subarray(0, window.length);
         const waiting = readInto(this.#source, window.start, bytes, this.#options);
         if (waiting) await waiting;
-        const view = new DataView(bytes.buffer, 0, bytes.length);
-        for (const row of window.rows) {
-          const offset = this.#dataOffset(row, view, this.#directory.headerOffsets[row]! - window.start);
-          heads?.take(row, bytes, offset - window.start, this.#directory.compressedSizes[row]!);
-          offsets[row] = offset;
-        }
+        this.#locateAmong(bytes, window, offsets, heads);
       }
     };
     try {
@@ -96,15 +105,28 @@ export class LocalHeaders {
     return offsets;
   }
 
+  /** The same for the members of one read: a function of its own, which the engine compiles sooner than what is around it. */
+  #locateAmong(bytes: Uint8Array, window: Window, offsets: Float64Array, heads?: HeadTaker): void {
+    const { headerOffsets, compressedSizes } = this.#directory;
+    const { start, rows } = window;
+    const view = new DataView(bytes.buffer, 0, bytes.length);
+    for (let index = 0; index < rows.length; index++) {
+      const row = rows[index]!;
+      const offset = this.#dataOffset(row, bytes, view, headerOffsets[row]! - start);
+      heads?.take(row, bytes, offset - start, compressedSizes[row]!);
+      offsets[row] = offset;
+    }
+  }
+
   /** Bytes to read of a header: the fixed part, the name, and a ZIP64 field, which the directory's bytes leave room for. */
   #readLength(row: number): number {
     return HEADER_BYTES + this.#directory.nameLengths[row]! + ZIP64_FIELD_BYTES;
   }
 
   /** Headers grouped into reads, with so many bytes after the last of each, the last of the file first. */
-  #windows(bytesAfter: number): { start: number; length: number; rows: Uint32Array }[] {
+  #windows(bytesAfter: number): Window[] {
     const { headerOffsets } = this.#directory;
-    const windows = [];
+    const windows: Window[] = [];
     for (let last = this.order.length - 1, first = last; first >= 0; last = --first) {
       const row = this.order[last]!;
       const end = Math.min(headerOffsets[row]! + this.#readLength(row) + bytesAfter, this.#source.size);
@@ -120,8 +142,9 @@ export class LocalHeaders {
   }
 
   /** Checks the header at `at` against its entry, and that the member ends where the next one begins. */
-  #dataOffset(row: number, view: DataView, at: number): number {
-    const { names, nameLengths, flags, methods, headerOffsets, compressedSizes } = this.#directory;
+  #dataOffset(row: number, bytes: Uint8Array, view: DataView, at: number): number {
+    const { nameBytes, nameStarts, nameLengths, flags, methods, headerOffsets, compressedSizes } =
+      this.#directory;
     if (view.getUint32(at, true) !== HEADER) throw this.#error(row, "is not one");
     if (view.getUint16(at + 6, true) !== flags[row])
       throw this.#error(row, "has other flags than the directory");
@@ -130,7 +153,7 @@ export class LocalHeaders {
     const nameLength = nameLengths[row]!;
     if (
       view.getUint16(at + 26, true) !== nameLength ||
-      !isText(view, at + HEADER_BYTES, nameLength, names[row]!)
+      !areSame(bytes, at + HEADER_BYTES, nameBytes, nameStarts[row]!, nameLength)
     ) {
       throw this.#error(row, "has another name than the directory");
     }
@@ -149,19 +172,20 @@ export class LocalHeaders {
   /** Whether sizes and CRC are those of the directory; with a data descriptor they may also be left open. */
   #sizesAgree(row: number, view: DataView, at: number): boolean {
     const { flags, nameLengths, crc32s, compressedSizes, sizes } = this.#directory;
-    const open = (flags[row]! & DATA_DESCRIPTOR) !== 0;
-    const field = at + HEADER_BYTES + nameLengths[row]!;
-    const wide =
-      view.getUint32(field, true) === ZIP64_FIELD && view.getUint16(at + 28, true) >= ZIP64_FIELD_BYTES;
-    const value = (place: number, widePlace: number) => {
-      const narrow = view.getUint32(place, true);
-      return narrow === 0xffffffff && wide ? uint64(view, widePlace) : narrow;
-    };
-    const agrees = (found: number, expected: number) => found === expected || (open && found === 0);
+    const isOpen = (flags[row]! & DATA_DESCRIPTOR) !== 0;
+    let compressedSize = view.getUint32(at + 18, true);
+    let size = view.getUint32(at + 22, true);
+    if (compressedSize === WIDE || size === WIDE) {
+      const field = at + HEADER_BYTES + nameLengths[row]!;
+      const isThere =
+        view.getUint32(field, true) === ZIP64_FIELD && view.getUint16(at + 28, true) >= ZIP64_FIELD_BYTES;
+      if (isThere && compressedSize === WIDE) compressedSize = uint64(view, field + 12);
+      if (isThere && size === WIDE) size = uint64(view, field + 4);
+    }
     return (
-      agrees(view.getUint32(at + 14, true), crc32s[row]!) &&
-      agrees(value(at + 18, field + 12), compressedSizes[row]!) &&
-      agrees(value(at + 22, field + 4), sizes[row]!)
+      agrees(view.getUint32(at + 14, true), crc32s[row]!, isOpen) &&
+      agrees(compressedSize, compressedSizes[row]!, isOpen) &&
+      agrees(size, sizes[row]!, isOpen)
     );
   }
 
@@ -171,15 +195,11 @@ export class LocalHeaders {
   }
 }
 
-const utf8 = new TextEncoder();
+function agrees(found: number, expected: number, isOpen: boolean): boolean {
+  return found === expected || (isOpen && found === 0);
+}
 
-/** Whether the bytes from `at` are the UTF-8 of a text. */
-function isText(view: DataView, at: number, length: number, text: string): boolean {
-  // A text with as many bytes as characters is ASCII.
-  const expected = text.length === length ? undefined : utf8.encode(text);
-  for (let index = 0; index < length; index++) {
-    const byte = expected ? expected[index] : text.charCodeAt(index);
-    if (view.getUint8(at + index) !== byte) return false;
-  }
+function areSame(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, length: number): boolean {
+  for (let index = 0; index < length; index++) if (a[aStart + index] !== b[bStart + index]) return false;
   return true;
 }

@@ -12,7 +12,7 @@ const bytesOf = (array: Uint16Array | Uint32Array): Uint8Array => new Uint8Array
 
 /** All upper halves of a float, with lower ones that round down, up and to even; and some more, for a ragged end. */
 function floats(): Uint8Array {
-  const lower = [0, 1, 0x0fff, 0x1000, 0x7fff, 0x8000, 0x8001, 0xf000, 0xffff];
+  const lower = [0, 1, 0x0fff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0xf000, 0xffff];
   return bytesOf(
     Uint32Array.from({ length: 65536 * lower.length + 5 }, (_, i) => {
       return (((i / lower.length) << 16) | lower[i % lower.length]!) >>> 0;

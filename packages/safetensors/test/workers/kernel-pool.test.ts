@@ -103,6 +103,57 @@ describe("a pool for kernel calls", () => {
     });
   });
 
+  it("casts in memory of its own, which it lends", async () => {
+    const count = 600_013;
+    await using lender = openKernelPool({ workers: 2, memory: 16 << 20 });
+    const dtypes = ["F32", "BF16", "F16", "F8_E4M3", "F8_E5M2", "F64"] as const;
+    const same = fc.asyncProperty(
+      fc.constantFrom(...dtypes),
+      fc.constantFrom(...dtypes),
+      fc.constantFrom(5, 400, count),
+      fc.tuple(fc.boolean(), fc.boolean()),
+      async (from, to, count, [isInside, isAfterInside]) => {
+        const [size, sizeAfter] = [DTYPES[from].bits / 8, DTYPES[to].bits / 8];
+        const memoryFor = (isLent: boolean, bytes: number): Uint8Array =>
+          isLent ? lender.allocate(bytes) : new Uint8Array(new SharedArrayBuffer(bytes));
+        const bytes = memoryFor(isInside, count * size);
+        const neighbour = lender.allocate(64).fill(99);
+        const into = memoryFor(isAfterInside, count * sizeAfter);
+        const behind = lender.allocate(64).fill(99);
+        for (let i = 0; i < bytes.length; i++) bytes[i] = Math.imul(i, 2654435761) >>> 25;
+        assert.equal(await lender.cast(from, to, bytes, into), into);
+        assert.ok(Buffer.from(into).equals(castFloats(from, to, new Uint8Array(bytes))));
+        assert.ok([...neighbour, ...behind].every((byte) => byte === 99));
+        for (const memory of [bytes, neighbour, into, behind]) lender.release(memory);
+      },
+    );
+    await fc.assert(same, { seed: 42, numRuns: 60 });
+  });
+
+  it("lends other shared memory when there is no more, or none is set apart", async () => {
+    const lender = openKernelPool({ workers: 1, memory: 1000 });
+    const [first, second] = [lender.allocate(1000), lender.allocate(1000)];
+    assert.notEqual(first.buffer, second.buffer);
+    for (const memory of [first, second, pool.allocate(1000)]) {
+      assert.ok(memory.buffer instanceof SharedArrayBuffer);
+      assert.equal(memory.length, 1000);
+      pool.release(memory);
+      lender.release(memory);
+    }
+    assert.equal(lender.allocate(500).byteOffset, first.byteOffset);
+    // The work that is shared out is done there, too.
+    assert.deepEqual(
+      await lender.dense(callOf(1), "BF16", lender.allocate(2048)),
+      await pool.dense(callOf(1), "BF16"),
+    );
+    first.fill(63);
+    await lender.close();
+    assert.throws(() => lender.allocate(1), { code: "CLOSED" });
+    assert.equal(first[999], 63);
+    for (const memory of [-1, 0.5, 2 ** 32])
+      assert.throws(() => openKernelPool({ workers: 1, memory }), { code: "OUT_OF_RANGE" });
+  });
+
   it("sends errors back, and goes on", async () => {
     const call = callOf(4);
     await assert.rejects(pool.dense({ ...call, rows: 5 }, "F32"), { code: "SIZE_MISMATCH" });

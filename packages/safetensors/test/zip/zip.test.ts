@@ -49,6 +49,27 @@ test("members are found with their data", async () => {
   assert.equal(archive.find("__proto__"), undefined);
 });
 
+test("names with breaks of lines are names like others, and do not hide one that is unsafe", async () => {
+  const odd = ["root/a\nb", "root/\r", "root/\u2028/c", "root/ü"].map((name) => ({
+    name,
+    data: bytes(name),
+    flags: 0x800,
+  }));
+  assert.deepEqual(
+    await contents(await open([A, ...odd, B])),
+    [A, ...odd, B].map(({ name, data }) => [name, new TextDecoder().decode(data as Uint8Array)]),
+  );
+  for (const name of ["root/../x", "..", "root/a\n/../b", "a\\b"])
+    for (const others of [
+      [A, B],
+      [A, ...odd, B],
+    ])
+      await assert.rejects(
+        open([...others, { ...B, name }]),
+        raises("INVALID_ARCHIVE", /unsafe member name/),
+      );
+});
+
 test("an archive without members", async () => {
   assert.deepEqual(await contents(await open([])), []);
   assert.deepEqual(await contents(await open([], { zip64: true })), []);

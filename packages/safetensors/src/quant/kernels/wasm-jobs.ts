@@ -175,7 +175,7 @@ function scaledNibblesJob(module: KernelModule, call: ScaledNibblesCall): WasmJo
   const { columns, codes, highFirst, table, scales } = call;
   const block = Math.min(call.block, columns);
   if (block % 16 !== 0 || columns % block !== 0) return undefined;
-  const tableAt = module.place(table);
+  const planesAt = module.place(planesOf(table));
   const size = { units: scales.length, values: block, multiple: 1 };
   const code = input(module, codes, block / 2, size);
   const scale = input(module, scales, 4, size);
@@ -183,9 +183,15 @@ function scaledNibblesJob(module: KernelModule, call: ScaledNibblesCall): WasmJo
     ...size,
     fill: (first, count, out) => {
       const { scaledNibbles } = module.functions;
-      scaledNibbles(code(first, count), highFirst ? 1 : 0, tableAt, scale(first, count), out, count, block);
+      scaledNibbles(code(first, count), highFirst ? 1 : 0, planesAt, scale(first, count), out, count, block);
     },
   };
+}
+
+/** The first bytes of all floats, then the second ... */
+function planesOf(table: Float32Array): Uint8Array {
+  const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+  return bytes.map((_, i) => bytes[(i % table.length) * 4 + Math.floor(i / table.length)]!);
 }
 
 /** How many neighbours share a group, if all groups but the last have as many. */

@@ -4,8 +4,8 @@ import { toFloat32 } from "../../dtype/decode.ts";
 import { SafetensorsError } from "../../errors.ts";
 import { groupMisfit, quantizerFrom } from "./define.ts";
 import { modelScaleDtype, part, roundedTo } from "./grouped-codes.ts";
+import { largestIn } from "./kernels/runs.ts";
 import type { WeightQuantizer } from "./quantizer.ts";
-import { largest } from "./ranges.ts";
 
 /** The largest value of F4. */
 const MAX = 6;
@@ -77,7 +77,7 @@ export function nvfp4Quantizer(globalScale?: number): WeightQuantizer {
       { role: "weight_global_scale", dtype: "F32", shape: [1] },
     ],
     quantize(values, rows, columns, dtype) {
-      const global = Math.fround(globalScale ?? nvfp4GlobalScale(largest(values), dtype));
+      const global = Math.fround(globalScale ?? nvfp4GlobalScale(largestIn(values), dtype));
       const local = roundedTo(
         innerDtype(dtype),
         largestOfBlocks(values, NV_BLOCK).map((amax) => amax / MAX),
@@ -122,7 +122,7 @@ function innerDtype(dtype: FloatDtype): FloatDtype {
 
 function largestOfBlocks(values: Float32Array, block: number): Float32Array {
   const amax = new Float32Array(values.length / block);
-  for (let i = 0; i < amax.length; i++) amax[i] = largest(values, i * block, (i + 1) * block);
+  for (let i = 0; i < amax.length; i++) amax[i] = largestIn(values, i * block, (i + 1) * block);
   return amax;
 }
 

@@ -1,14 +1,11 @@
 import { quantizerFrom } from "./define.ts";
 import { modelScaleDtype, part, scalesPart } from "./grouped-codes.ts";
 import { compressedTensorsScales } from "./integer-rules.ts";
-import type { Cast, WeightQuantizer } from "./quantizer.ts";
-import { largest } from "./ranges.ts";
+import type { RunKernels } from "./kernels/runs.ts";
+import type { WeightQuantizer } from "./quantizer.ts";
 
 /** The largest finite value of F8_E4M3. */
 const MAX = 448;
-
-/** Values that are cast at once. */
-const PANEL = 1 << 16;
 
 /** Rows and columns that share a scale in the layout of DeepSeek-V3. */
 const BLOCK = 128;
@@ -28,21 +25,15 @@ function perRows(scheme: string, rowsIn: (rows: number) => number): WeightQuanti
       { role: "weight", dtype: "F8_E4M3", shape: [rows, columns] },
       { role: "weight_scale", dtype: modelScaleDtype(dtype), shape: scaleShape(rows) },
     ],
-    quantize(values, rows, columns, dtype, cast) {
-      const length = rowsIn(rows) * columns;
+    quantize(values, rows, columns, dtype, { runs }) {
       const scaleDtype = modelScaleDtype(dtype);
-      const amax = Float32Array.from({ length: values.length / length }, (_, i) =>
-        largest(values, i * length, (i + 1) * length),
-      );
+      const amax = largestOf(runs.largest(values, columns), rowsIn(rows));
       const scales = compressedTensorsScales(
         amax.map((value) => value / MAX),
         scaleDtype,
       );
-      const codes = codesOf(values, columns, cast, (scaled, start) => {
-        const scale = scales[Math.floor(start / length)]!;
-        // Adding zero makes a negative zero positive, as adding its zero point does in the original.
-        for (let i = 0; i < columns; i++) scaled[i] = Math.fround(values[start + i]! / scale) + 0;
-      });
+      // A negative zero becomes positive, as adding its zero point makes it in the original.
+      const codes = runs.divideToE4M3(values, columns, repeated(scales, rowsIn(rows)));
       return new Map([
         ["weight", part("F8_E4M3", [rows, columns], codes)],
         ["weight_scale", scalesPart(scales, scaleShape(rows), scaleDtype)],
@@ -65,13 +56,17 @@ export const fp8Block: WeightQuantizer = quantizerFrom({
     { role: "weight", dtype: "F8_E4M3", shape: [rows, columns] },
     { role: "weight_scale_inv", dtype: "F32", shape: [rows / BLOCK, columns / BLOCK] },
   ],
-  quantize(values, rows, columns, _, cast) {
-    const factors = blockFactors(values, rows, columns);
+  quantize(values, rows, columns, _, { runs }) {
+    const across = columns / BLOCK;
+    const factors = blockFactors(runs, values, rows, across);
     const inverses = factors.map((factor) => 1 / factor);
-    const codes = codesOf(values, columns, cast, (scaled, start) => {
-      const blocks = Math.floor(start / columns / BLOCK) * (columns / BLOCK);
-      for (let i = 0; i < columns; i++) scaled[i] = values[start + i]! * factors[blocks + (i >> 7)]!;
-    });
+    // Each row of a block is a run.
+    const ofRuns = new Float32Array(rows * across);
+    for (let row = 0; row < rows; row++) {
+      const block = (row >> 7) * across;
+      ofRuns.set(factors.subarray(block, block + across), row * across);
+    }
+    const codes = runs.multiplyToE4M3(values, BLOCK, ofRuns);
     return new Map([
       ["weight", part("F8_E4M3", [rows, columns], codes)],
       ["weight_scale_inv", part("F32", [rows / BLOCK, columns / BLOCK], inverses)],
@@ -79,34 +74,27 @@ export const fp8Block: WeightQuantizer = quantizerFrom({
   },
 });
 
-/**
- * The codes of values after scaling, a panel of rows at a time, as a cast has a cost of its own.
- *
- * @param scale puts the scaled values of the row that begins at `start` into memory of its length
- */
-function codesOf(
-  values: Float32Array,
-  columns: number,
-  cast: Cast,
-  scale: (scaled: Float32Array, start: number) => void,
-): Uint8Array {
-  const codes = new Uint8Array(values.length);
-  const panel = new Float32Array(Math.max(1, Math.floor(PANEL / columns)) * columns);
-  for (let start = 0; start < values.length; start += panel.length) {
-    const length = Math.min(panel.length, values.length - start);
-    for (let at = 0; at < length; at += columns) scale(panel.subarray(at, at + columns), start + at);
-    codes.set(cast("F32", "F8_E4M3", new Uint8Array(panel.buffer, 0, length * 4)), start);
+/** The largest of every so many numbers. */
+function largestOf(numbers: Float32Array, each: number): Float32Array {
+  const largest = new Float32Array(numbers.length / each);
+  for (const [at, number] of numbers.entries()) {
+    const place = Math.floor(at / each);
+    if (number > largest[place]!) largest[place] = number;
   }
-  return codes;
+  return largest;
+}
+
+/** Each number so many times. */
+function repeated(numbers: Float32Array, times: number): Float32Array {
+  return Float32Array.from({ length: numbers.length * times }, (_, at) => numbers[Math.floor(at / times)]!);
 }
 
 /** What the values of each block are multiplied with; 1 where all are zero, or too small to be scaled. */
-function blockFactors(values: Float32Array, rows: number, columns: number): Float32Array {
-  const across = columns / BLOCK;
+function blockFactors(runs: RunKernels, values: Float32Array, rows: number, across: number): Float32Array {
   const amax = new Float32Array((rows / BLOCK) * across);
-  for (let start = 0; start < values.length; start += BLOCK) {
-    const block = Math.floor(start / columns / BLOCK) * across + ((start % columns) >> 7);
-    amax[block] = Math.max(amax[block]!, largest(values, start, start + BLOCK));
+  for (const [at, value] of runs.largest(values, BLOCK).entries()) {
+    const block = Math.floor(at / across / BLOCK) * across + (at % across);
+    if (value > amax[block]!) amax[block] = value;
   }
   return amax.map((value) => {
     // Not 448 / amax: torch divides a number by a tensor so.

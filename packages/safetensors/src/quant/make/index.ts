@@ -23,10 +23,15 @@ export {
 export { type QuantizedConfig, type QuantizedModel, quantizedConfig } from "./config.ts";
 export { type MxScaleRule, nvfp4GlobalScale } from "./fp4.ts";
 export type { GroupedCodes } from "./grouped-codes.ts";
+export {
+  loadQuantizeKernels,
+  plainQuantizeKernels,
+  type QuantizeKernels,
+} from "./kernels/quantize-kernels.ts";
 export { packAwq } from "./pack-awq.ts";
 export { packCompressedTensors } from "./pack-compressed-tensors.ts";
 export { packGptq } from "./pack-gptq.ts";
-export type { Cast, StoredPart, WeightQuantizer } from "./quantizer.ts";
+export type { StoredPart, WeightQuantizer } from "./quantizer.ts";
 export { type QuantizerOptions, quantizerOf, SCHEME_NAMES } from "./quantizer-of.ts";
 export {
   chooseWeights,

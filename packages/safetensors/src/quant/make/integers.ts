@@ -1,20 +1,19 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { groupMisfit, quantizerFrom } from "./define.ts";
-import { type GroupedCodes, modelScaleDtype } from "./grouped-codes.ts";
+import { type GroupedCodes, modelScaleDtype, transposed } from "./grouped-codes.ts";
 import {
   awqAsymmetric,
   compressedTensorsAsymmetric,
   compressedTensorsSymmetric,
   gptqAsymmetric,
   gptqSymmetric,
-  type IntegerGrid,
   type IntegerRule,
 } from "./integer-rules.ts";
+import type { RunKernels } from "./kernels/runs.ts";
 import { packAwq } from "./pack-awq.ts";
 import { packCompressedTensors } from "./pack-compressed-tensors.ts";
 import { packGptq } from "./pack-gptq.ts";
 import type { StoredPart, WeightQuantizer } from "./quantizer.ts";
-import { nearestInteger, rangesOf } from "./ranges.ts";
 import { wordsOf } from "./words.ts";
 
 /** Integers of a number of bits, with one scale for every group of neighbours along the inputs. */
@@ -40,8 +39,8 @@ export function gptqQuantizer({ bits, group, symmetric }: IntegerFormat): Weight
       stored("scales", "F16", columns / groupIn(columns, group), rows),
       stored("g_idx", "I32", columns),
     ],
-    quantize: (values, rows, columns, dtype) =>
-      packGptq(rounded(values, rows, columns, { bits, group }, rule, dtype)),
+    quantize: (values, rows, columns, dtype, { runs }) =>
+      packGptq(rounded(runs, values, rows, columns, { bits, group }, rule, dtype)),
   });
 }
 
@@ -56,8 +55,8 @@ export function awqQuantizer({ group }: Pick<IntegerFormat, "group">): WeightQua
       stored("qzeros", "I32", columns / groupIn(columns, group), rows / 8),
       stored("scales", "F16", columns / groupIn(columns, group), rows),
     ],
-    quantize: (values, rows, columns, dtype) =>
-      packAwq(rounded(values, rows, columns, { bits: 4, group }, awqAsymmetric, dtype)),
+    quantize: (values, rows, columns, dtype, { runs }) =>
+      packAwq(rounded(runs, values, rows, columns, { bits: 4, group }, awqAsymmetric, dtype)),
   });
 }
 
@@ -79,9 +78,9 @@ export function compressedTensorsQuantizer({ bits, group, symmetric }: IntegerFo
         ...(symmetric ? [] : [stored("weight_zero_point", "I32", wordsOf(rows, bits), groups)]),
       ];
     },
-    quantize(values, rows, columns, dtype) {
+    quantize(values, rows, columns, dtype, { runs }) {
       const scaleDtype = modelScaleDtype(dtype);
-      const codes = rounded(values, rows, columns, { bits, group }, rule, scaleDtype, !symmetric);
+      const codes = rounded(runs, values, rows, columns, { bits, group }, rule, scaleDtype, !symmetric);
       return packCompressedTensors(codes, scaleDtype, symmetric);
     },
   });
@@ -106,8 +105,12 @@ function stored(role: string, dtype: StoredPart["dtype"], ...shape: number[]): S
   return { role, dtype, shape };
 }
 
-/** Each value by the nearest code of its group. */
+/**
+ * Each value by the nearest code of its group: `round(w / scale) + zero`, kept to the codes. compressed-tensors adds the zero
+ * point of its signed integers before it rounds.
+ */
 function rounded(
+  runs: RunKernels,
   values: Float32Array,
   rows: number,
   columns: number,
@@ -117,39 +120,20 @@ function rounded(
   addsZeroFirst = false,
 ): GroupedCodes {
   const group = groupIn(columns, asked);
-  const grid = rule(rangesOf(values, rows, columns, group), bits, dtype);
-  const codes = codesOf(values, rows, columns, group, grid, bits, addsZeroFirst);
-  return { shape: [rows, columns], bits, codes, ...grid, groups: group };
-}
-
-/**
- * `round(w / scale) + zero`, kept to the codes. compressed-tensors adds the zero point of its signed integers before it
- * rounds.
- */
-function codesOf(
-  values: Float32Array,
-  rows: number,
-  columns: number,
-  group: number,
-  { scales, zeros }: IntegerGrid,
-  bits: number,
-  addsZeroFirst: boolean,
-): Uint8Array {
-  const highest = 2 ** bits - 1;
+  const groups = columns / group;
+  const { min, max } = runs.ranges(values, group);
+  const ranges = { min: transposed(min, rows, groups), max: transposed(max, rows, groups) };
+  const grid = rule(ranges, bits, dtype);
+  const scales = transposed(grid.scales, groups, rows);
+  const zeros = Float32Array.from(transposed(grid.zeros, groups, rows));
   const middle = 2 ** (bits - 1);
-  const codes = new Uint8Array(values.length);
-  for (let row = 0, at = 0; row < rows; row++) {
-    for (let g = 0; g < columns / group; g++) {
-      const scale = scales[g * rows + row]!;
-      const zero = zeros[g * rows + row]!;
-      const before = addsZeroFirst ? zero - middle : 0;
-      const after = addsZeroFirst ? middle : zero;
-      for (const end = at + group; at < end; at++) {
-        const steps = Math.fround(Math.fround(values[at]! / scale) + before);
-        const code = nearestInteger(steps) + after;
-        codes[at] = Math.min(Math.max(code, 0), highest);
+  const steps = addsZeroFirst
+    ? {
+        scales,
+        before: zeros.map((zero) => zero - middle),
+        after: new Float32Array(zeros.length).fill(middle),
       }
-    }
-  }
-  return codes;
+    : { scales, before: new Float32Array(zeros.length), after: zeros };
+  const codes = runs.codes(values, group, steps, 2 ** bits - 1);
+  return { shape: [rows, columns], bits, codes, ...grid, groups: group };
 }

@@ -6,7 +6,6 @@ import { fromBytes } from "../../source/memory.ts";
 import { contiguousStrides } from "../../view/view.ts";
 import { decodePiece } from "../dense-source.ts";
 import { findQuantized } from "../find.ts";
-import { loadKernels } from "../kernels/load.ts";
 import type { PartData } from "../weight.ts";
 import { awqLimits } from "./calibrated/awq-limits.ts";
 import { awqCodes } from "./calibrated/awq-round.ts";
@@ -15,6 +14,11 @@ import { foldIntoColumns, foldIntoRows } from "./calibrated/fold-scale.ts";
 import { gptq } from "./calibrated/gptq.ts";
 import { checkWeight } from "./calibrated/weight-rows.ts";
 import { modelScaleDtype } from "./grouped-codes.ts";
+import {
+  loadQuantizeKernels,
+  plainQuantizeKernels,
+  type QuantizeKernels,
+} from "./kernels/quantize-kernels.ts";
 import { packAwq } from "./pack-awq.ts";
 import { packCompressedTensors } from "./pack-compressed-tensors.ts";
 import { packGptq } from "./pack-gptq.ts";
@@ -79,7 +83,7 @@ export interface QuantizedJob {
 
 /** Does a job of any kind. */
 export async function runMakeJob(job: MakeJob): Promise<QuantizedJob | AwqScales> {
-  return job.kind === "quantize" ? runQuantizeJob(job) : runAwqSearch(job);
+  return job.kind === "quantize" ? runQuantizeJob(job) : runAwqSearch(job, await loadQuantizeKernels());
 }
 
 /**
@@ -92,11 +96,11 @@ export async function runQuantizeJob(job: QuantizeJob): Promise<QuantizedJob> {
   const { name, shape, dtype, calibration, rowScale } = job;
   const module = name.replace(/\.weight$/, "");
   const values = rowScale ? foldIntoRows(job.values, rowScale) : job.values;
-  const { cast } = await loadKernels();
+  const kernels = await loadQuantizeKernels();
   const made = naming(name, () =>
     calibration
-      ? calibrated(job, values, calibration)
-      : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype, cast) },
+      ? calibrated(job, values, calibration, kernels)
+      : { parts: quantizerOf(job.scheme, job.options).quantize(values, shape, dtype, kernels) },
   );
   const parts = Array.from(made.parts, ([role, data]) => [`${module}.${role}`, data] as const);
   const meant = calibration?.kind === "awq" ? foldIntoColumns(values, calibration.scale) : values;
@@ -104,10 +108,12 @@ export async function runQuantizeJob(job: QuantizeJob): Promise<QuantizedJob> {
 }
 
 /** Looks for the scale of the inputs of some weights: see `awqScales`, whose errors name the weight here. */
-export function runAwqSearch({ scheme, names, weights, xtx, absMean }: AwqSearchJob): AwqScales {
+export function runAwqSearch(job: AwqSearchJob, kernels: QuantizeKernels = plainQuantizeKernels): AwqScales {
+  const { scheme, names, weights, xtx, absMean } = job;
   const { bits, group, symmetric } = integersOf(scheme, {});
   for (const [at, weight] of weights.entries()) naming(names[at]!, () => checkWeight(weight, absMean.length));
-  return awqScales({ weights, hessian: xtx, absMean, bits, group, symmetric, scaleDtype: "F16" });
+  const input = { weights, hessian: xtx, absMean, bits, group, symmetric, scaleDtype: "F16" } as const;
+  return awqScales(input, kernels);
 }
 
 /** Does something with a weight, which errors name then. */
@@ -125,6 +131,7 @@ function calibrated(
   { scheme, options, shape, dtype }: QuantizeJob,
   values: Float32Array,
   calibration: Calibration,
+  kernels: QuantizeKernels,
 ): Pick<QuantizedJob, "outputError" | "note"> & { parts: ReadonlyMap<string, PartData> } {
   const { family, ...format } = integersOf(scheme, options);
   const scaleDtype = family === "ct" ? modelScaleDtype(dtype) : "F16";
@@ -132,12 +139,13 @@ function calibrated(
     if (family !== "awq") throw unusable(scheme, "AWQ");
     const { scale, xtx } = calibration;
     const rounding = { ...format, scaleDtype } as const;
-    const limits = xtx && awqLimits(values, scale, xtx, rounding);
+    const limits = xtx && awqLimits(values, scale, xtx, rounding, kernels);
     return { parts: packAwq(awqCodes(values, scale, rounding, limits), scaleDtype) };
   }
   if (family === "awq") throw unusable(scheme, "GPTQ");
   const { xtx: hessian, actOrder, damp } = calibration;
-  const solved = gptq({ weight: values, hessian, columns: shape[1]!, ...format, actOrder, damp, scaleDtype });
+  const input = { weight: values, hessian, columns: shape[1]!, ...format, actOrder, damp, scaleDtype };
+  const solved = gptq(input, kernels);
   const pack = family === "gptq" ? packGptq : packCompressedTensors;
   const { error, note } = solved;
   return {

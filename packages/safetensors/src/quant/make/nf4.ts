@@ -1,8 +1,8 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { quantizerFrom } from "./define.ts";
 import { modelScaleDtype, part } from "./grouped-codes.ts";
+import { largestIn } from "./kernels/runs.ts";
 import type { WeightQuantizer } from "./quantizer.ts";
-import { largest } from "./ranges.ts";
 
 /** Elements that share a scale, in the order of memory: rows may begin amid a block. */
 const BLOCK = 64;
@@ -58,7 +58,7 @@ export const nf4Quantizer: WeightQuantizer = quantizerFrom({
     for (let i = 0; i < absmax.length; i++) {
       const start = i * BLOCK;
       const end = Math.min(start + BLOCK, values.length);
-      const amax = largest(values, start, end);
+      const amax = largestIn(values, start, end);
       const divisor = Math.max(amax, LEAST);
       // A block that is cut short is treated otherwise by the original: divided, and its scale never 0.
       const isShort = end - start < BLOCK;

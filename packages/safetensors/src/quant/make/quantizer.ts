@@ -1,6 +1,7 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import type { Dtype } from "../../dtype/dtype.ts";
 import type { PartData } from "../weight.ts";
+import type { QuantizeKernels } from "./kernels/quantize-kernels.ts";
 
 /** A stored tensor of a weight that is to be quantised, before there is data for it. */
 export interface StoredPart {
@@ -9,9 +10,6 @@ export interface StoredPart {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
 }
-
-/** Packed floats as another dtype: `castFloats`, or the same faster, by `Kernels`. */
-export type Cast = (from: FloatDtype, to: FloatDtype, bytes: Uint8Array) => Uint8Array;
 
 /** Makes the stored tensors of weights from their dense values, without calibration. */
 export interface WeightQuantizer {
@@ -27,7 +25,7 @@ export interface WeightQuantizer {
    *
    * @param values of the weight, row by row; they are not changed
    * @param dtype of the dense weight; scales that the scheme keeps in the model's dtype have it
-   * @param cast for schemes whose codes are floats; `castFloats` if not given
+   * @param kernels from `loadQuantizeKernels`, for F8 and integers; those in JavaScript if not given
    * @throws `UNSUPPORTED` for a NaN or an infinity, naming the element; for scales that their dtype cannot hold; and for a
    * shape that `describe` refuses. `SIZE_MISMATCH` if the values do not fill the shape
    */
@@ -35,6 +33,6 @@ export interface WeightQuantizer {
     values: Float32Array,
     shape: readonly number[],
     dtype: FloatDtype,
-    cast?: Cast,
+    kernels?: QuantizeKernels,
   ): ReadonlyMap<string, PartData>;
 }

@@ -62,7 +62,9 @@ export class PyList extends PickleNode {
 export class PyDict extends PickleNode {
   /** "dict", or the subclass that the reader took it for ("OrderedDict", …). */
   readonly type: string;
-  /** Values by the form of their key. Made for the first entry: most dicts of a checkpoint stay empty. */
+  /** Keys that are text, and their values, in turn, which are not in the map yet: of most dicts nobody asks for any. */
+  #waiting: PickleValue[] | undefined;
+  /** Values by the form of their key. */
   #values: Map<unknown, PickleValue> | undefined;
   /** The keys that are not their own form, which few are. */
   #keys: Map<unknown, PickleValue> | undefined;
@@ -77,27 +79,45 @@ export class PyDict extends PickleNode {
   }
 
   get size(): number {
-    return this.#values?.size ?? 0;
+    return this.#entered()?.size ?? 0;
   }
 
   /** Sets a value; a key that is there already stays as it is. Throws `PickleFault` if the key cannot be one. */
   set(key: PickleValue, value: PickleValue): void {
-    this.#values ??= new Map();
+    if (typeof key !== "string") return this.#enter(this.#entered() ?? new Map(), key, value);
+    this.#waiting ??= [];
+    this.#waiting.push(key, value);
+  }
+
+  /** The values by the form of their key, if there are any. */
+  #entered(): Map<unknown, PickleValue> | undefined {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return this.#values;
+    this.#waiting = undefined;
+    const values = this.#values ?? new Map<unknown, PickleValue>();
+    for (let index = 0; index < waiting.length; index += 2)
+      this.#enter(values, waiting[index]!, waiting[index + 1]!);
+    return values;
+  }
+
+  #enter(values: Map<unknown, PickleValue>, key: PickleValue, value: PickleValue): void {
+    this.#values = values;
     const form = dictKey(key);
-    if (form !== key && !this.#values.has(form)) {
+    if (form !== key && !values.has(form)) {
       this.#keys ??= new Map();
       this.#keys.set(form, key);
     }
-    this.#values.set(form, value);
+    values.set(form, value);
   }
 
   get(key: PickleValue): PickleValue | undefined {
-    return this.#values?.get(dictKey(key));
+    return this.#entered()?.get(dictKey(key));
   }
 
   *entries(): Iterable<readonly [PickleValue, PickleValue]> {
-    if (!this.#values) return;
-    for (const [form, value] of this.#values) yield [this.#keys?.get(form) ?? (form as PickleValue), value];
+    const values = this.#entered();
+    if (!values) return;
+    for (const [form, value] of values) yield [this.#keys?.get(form) ?? (form as PickleValue), value];
   }
 
   override keyForm(): never {

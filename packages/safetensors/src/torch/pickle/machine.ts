@@ -33,6 +33,9 @@ export function runPickle(bytes: Uint8Array, hooks: PickleHooks = {}, start = 0)
   return new PickleMachine(bytes, hooks, start).run();
 }
 
+/** The empty tuple, which is one in Python too. */
+const NO_ITEMS = new PyTuple([]);
+
 class PickleMachine {
   readonly #reader: PickleReader;
   readonly #stack: PickleStack;
@@ -63,32 +66,18 @@ class PickleMachine {
     const memo = this.#memo;
     const calls = this.#calls;
     for (let opcodes = 1; ; opcodes++) {
-      // The cases are literals, not names, so that the engine makes a jump table of them.
-      switch (reader.opcode()) {
-        // ---- The stack and the memo
+      const opcode = reader.opcode();
+      // The cases are literals, not names, so that the engine makes a jump table of them. Here are those that a tensor has
+      // several times: code that is compiled for these need not be compiled again at the first one of a rare opcode.
+      switch (opcode) {
         case 0x28: // MARK
           stack.pushMark();
-          break;
-        case 0x30: // POP
-          stack.popValueOrMark();
-          break;
-        case 0x31: // POP_MARK
-          stack.popToMark();
-          break;
-        case 0x32: // DUP
-          stack.push(calls.pushed(stack.top()));
-          break;
-        case 0x67: // GET
-          stack.push(calls.pushed(memo.get(reader.indexLine())));
           break;
         case 0x68: // BINGET
           stack.push(calls.pushed(memo.get(reader.uint8())));
           break;
         case 0x6a: // LONG_BINGET
           stack.push(calls.pushed(memo.get(reader.uint32())));
-          break;
-        case 0x70: // PUT
-          memo.set(reader.indexLine(), stack.top());
           break;
         case 0x71: // BINPUT
           memo.set(reader.uint8(), stack.top());
@@ -99,17 +88,6 @@ class PickleMachine {
         case 0x94: // MEMOIZE
           memo.set(memo.size, stack.top());
           break;
-
-        // ---- Plain values
-        case 0x4e: // NONE
-          stack.push(null);
-          break;
-        case 0x88: // NEWTRUE
-          stack.push(true);
-          break;
-        case 0x89: // NEWFALSE
-          stack.push(false);
-          break;
         case 0x4a: // BININT
           stack.push(reader.int32());
           break;
@@ -119,64 +97,17 @@ class PickleMachine {
         case 0x4d: // BININT2
           stack.push(reader.uint16());
           break;
-        case 0x8a: // LONG1
-          stack.push(reader.long(reader.uint8()));
-          break;
-        case 0x8b: // LONG4
-          stack.push(reader.long(reader.length32()));
-          break;
-        case 0x47: // BINFLOAT
-          stack.push(calls.made(new PyFloat(reader.float64())));
-          break;
-        case 0x49: // INT
-          stack.push(reader.intLine());
-          break;
-        case 0x4c: // LONG
-          stack.push(reader.longLine());
-          break;
-        case 0x46: // FLOAT
-          stack.push(calls.made(new PyFloat(reader.floatLine())));
-          break;
-
-        // ---- Text and bytes
         case 0x8c: // SHORT_BINUNICODE
           stack.push(reader.text(reader.uint8()));
           break;
         case 0x58: // BINUNICODE
           stack.push(reader.text(reader.uint32()));
           break;
-        case 0x8d: // BINUNICODE8
-          stack.push(reader.text(reader.uint64()));
-          break;
-        case 0x56: // UNICODE
-          stack.push(reader.rawUnicodeLine());
-          break;
-        case 0x43: // SHORT_BINBYTES
-        case 0x55: // SHORT_BINSTRING
-          stack.push(calls.made(new PyBytes(reader.bytes(reader.uint8()))));
-          break;
-        case 0x42: // BINBYTES
-          stack.push(calls.made(new PyBytes(reader.bytes(reader.uint32()))));
-          break;
-        case 0x54: // BINSTRING
-          stack.push(calls.made(new PyBytes(reader.bytes(reader.length32()))));
-          break;
-        case 0x8e: // BINBYTES8
-          stack.push(calls.made(new PyBytes(reader.bytes(reader.uint64()))));
-          break;
-        case 0x96: // BYTEARRAY8
-          stack.push(calls.made(new PyBytes(reader.bytes(reader.uint64()), true)));
-          break;
-        case 0x53: // STRING
-          stack.push(calls.made(new PyBytes(reader.quotedLine())));
-          break;
-
-        // ---- Containers
         case 0x29: // EMPTY_TUPLE
-          stack.push(calls.made(new PyTuple([])));
+          stack.push(calls.made(NO_ITEMS));
           break;
         case 0x85: // TUPLE1
-          stack.push(calls.made(new PyTuple(stack.popMany(1))));
+          stack.push(calls.made(new PyTuple([stack.pop()])));
           break;
         case 0x86: // TUPLE2
           stack.push(calls.made(new PyTuple(stack.popMany(2))));
@@ -187,87 +118,8 @@ class PickleMachine {
         case 0x74: // TUPLE
           stack.push(calls.made(new PyTuple(stack.popToMark())));
           break;
-        case 0x5d: // EMPTY_LIST
-          stack.push(calls.made(new PyList()));
-          break;
-        case 0x6c: // LIST
-          stack.push(calls.made(new PyList(stack.popToMark())));
-          break;
-        case 0x7d: // EMPTY_DICT
-          stack.push(calls.made(new PyDict()));
-          break;
-        case 0x64: // DICT
-          stack.push(this.#dict(stack.popToMark()));
-          break;
-        case 0x8f: // EMPTY_SET
-          stack.push(calls.made(new PySet()));
-          break;
-        case 0x91: // FROZENSET
-          stack.push(this.#frozenSet(stack.popToMark()));
-          break;
-        case 0x61: // APPEND
-          this.#fill(appendTo, stack.popMany(1));
-          break;
-        case 0x65: // APPENDS
-          this.#fill(appendTo, stack.popToMark());
-          break;
-        case 0x73: // SETITEM
-          this.#fill(setItems, stack.popMany(2));
-          break;
-        case 0x75: // SETITEMS
-          this.#fill(setItems, stack.popToMark());
-          break;
-        case 0x90: // ADDITEMS
-          this.#fill(addItems, stack.popToMark());
-          break;
-
-        // ---- Names and calls
-        case 0x63: // GLOBAL
-          stack.push(calls.global(reader.nameLine(), reader.nameLine()));
-          break;
-        case 0x93: // STACK_GLOBAL
-          stack.push(calls.stackGlobal());
-          break;
         case 0x52: // REDUCE
           stack.push(calls.reduce());
-          break;
-        case 0x69: // INST
-          stack.push(calls.inst(reader.asciiNameLine(), reader.asciiNameLine(), stack.popToMark()));
-          break;
-        case 0x6f: // OBJ
-          stack.push(calls.obj(stack.popToMark()));
-          break;
-        case 0x81: // NEWOBJ
-          stack.push(calls.newObject());
-          break;
-        case 0x92: // NEWOBJ_EX
-          stack.push(calls.newObjectEx());
-          break;
-        case 0x62: // BUILD
-          calls.build(stack.pop());
-          break;
-        case 0x50: // PERSID
-          stack.push(calls.persistent(reader.asciiLine()));
-          break;
-        case 0x51: // BINPERSID
-          stack.push(calls.persistent(stack.pop()));
-          break;
-        case 0x82: // EXT1
-          throw calls.extension(reader.uint8());
-        case 0x83: // EXT2
-          throw calls.extension(reader.uint16());
-        case 0x84: // EXT4
-          throw calls.extension(reader.int32());
-        case 0x97: // NEXT_BUFFER
-        case 0x98: // READONLY_BUFFER
-          throw reader.error("the pickle wants a buffer from outside the file");
-
-        // ---- The pickle itself
-        case 0x80: // PROTO
-          this.#proto(reader.uint8());
-          break;
-        case 0x95: // FRAME
-          reader.enterFrame(reader.uint64());
           break;
         case 0x2e: // STOP
           return {
@@ -278,8 +130,173 @@ class PickleMachine {
             globals: calls.globals,
           };
         default:
-          throw reader.error("there is no such opcode");
+          this.#runOther(opcode);
       }
+    }
+  }
+
+  /** The other opcodes, of which a tensor has some: so the call of this is known to the engine early. */
+  #runOther(opcode: number): void {
+    const reader = this.#reader;
+    const stack = this.#stack;
+    const memo = this.#memo;
+    const calls = this.#calls;
+    switch (opcode) {
+      // ---- The stack and the memo
+      case 0x30: // POP
+        stack.popValueOrMark();
+        break;
+      case 0x31: // POP_MARK
+        stack.popToMark();
+        break;
+      case 0x32: // DUP
+        stack.push(calls.pushed(stack.top()));
+        break;
+      case 0x67: // GET
+        stack.push(calls.pushed(memo.get(reader.indexLine())));
+        break;
+      case 0x70: // PUT
+        memo.set(reader.indexLine(), stack.top());
+        break;
+
+      // ---- Plain values
+      case 0x4e: // NONE
+        stack.push(null);
+        break;
+      case 0x89: // NEWFALSE
+        stack.push(false);
+        break;
+      case 0x88: // NEWTRUE
+        stack.push(true);
+        break;
+      case 0x8a: // LONG1
+        stack.push(reader.long(reader.uint8()));
+        break;
+      case 0x8b: // LONG4
+        stack.push(reader.long(reader.length32()));
+        break;
+      case 0x47: // BINFLOAT
+        stack.push(calls.made(new PyFloat(reader.float64())));
+        break;
+      case 0x49: // INT
+        stack.push(reader.intLine());
+        break;
+      case 0x4c: // LONG
+        stack.push(reader.longLine());
+        break;
+      case 0x46: // FLOAT
+        stack.push(calls.made(new PyFloat(reader.floatLine())));
+        break;
+
+      // ---- Text and bytes
+      case 0x8d: // BINUNICODE8
+        stack.push(reader.text(reader.uint64()));
+        break;
+      case 0x56: // UNICODE
+        stack.push(reader.rawUnicodeLine());
+        break;
+      case 0x43: // SHORT_BINBYTES
+      case 0x55: // SHORT_BINSTRING
+        stack.push(calls.made(new PyBytes(reader.bytes(reader.uint8()))));
+        break;
+      case 0x42: // BINBYTES
+        stack.push(calls.made(new PyBytes(reader.bytes(reader.uint32()))));
+        break;
+      case 0x54: // BINSTRING
+        stack.push(calls.made(new PyBytes(reader.bytes(reader.length32()))));
+        break;
+      case 0x8e: // BINBYTES8
+        stack.push(calls.made(new PyBytes(reader.bytes(reader.uint64()))));
+        break;
+      case 0x96: // BYTEARRAY8
+        stack.push(calls.made(new PyBytes(reader.bytes(reader.uint64()), true)));
+        break;
+      case 0x53: // STRING
+        stack.push(calls.made(new PyBytes(reader.quotedLine())));
+        break;
+
+      // ---- Containers
+      case 0x5d: // EMPTY_LIST
+        stack.push(calls.made(new PyList()));
+        break;
+      case 0x6c: // LIST
+        stack.push(calls.made(new PyList(stack.popToMark())));
+        break;
+      case 0x7d: // EMPTY_DICT
+        stack.push(calls.made(new PyDict()));
+        break;
+      case 0x64: // DICT
+        stack.push(this.#dict(stack.popToMark()));
+        break;
+      case 0x8f: // EMPTY_SET
+        stack.push(calls.made(new PySet()));
+        break;
+      case 0x91: // FROZENSET
+        stack.push(this.#frozenSet(stack.popToMark()));
+        break;
+      case 0x61: // APPEND
+        this.#fill(appendTo, stack.popMany(1));
+        break;
+      case 0x65: // APPENDS
+        this.#fill(appendTo, stack.popToMark());
+        break;
+      case 0x73: // SETITEM
+        this.#fill(setItems, stack.popMany(2));
+        break;
+      case 0x75: // SETITEMS
+        this.#fill(setItems, stack.popToMark());
+        break;
+      case 0x90: // ADDITEMS
+        this.#fill(addItems, stack.popToMark());
+        break;
+
+      // ---- Names and calls
+      case 0x63: // GLOBAL
+        stack.push(calls.global(reader.nameLine(), reader.nameLine()));
+        break;
+      case 0x93: // STACK_GLOBAL
+        stack.push(calls.stackGlobal());
+        break;
+      case 0x69: // INST
+        stack.push(calls.inst(reader.asciiNameLine(), reader.asciiNameLine(), stack.popToMark()));
+        break;
+      case 0x6f: // OBJ
+        stack.push(calls.obj(stack.popToMark()));
+        break;
+      case 0x81: // NEWOBJ
+        stack.push(calls.newObject());
+        break;
+      case 0x92: // NEWOBJ_EX
+        stack.push(calls.newObjectEx());
+        break;
+      case 0x62: // BUILD
+        calls.build(stack.pop());
+        break;
+      case 0x50: // PERSID
+        stack.push(calls.persistent(reader.asciiLine()));
+        break;
+      case 0x51: // BINPERSID
+        stack.push(calls.persistent(stack.pop()));
+        break;
+      case 0x82: // EXT1
+        throw calls.extension(reader.uint8());
+      case 0x83: // EXT2
+        throw calls.extension(reader.uint16());
+      case 0x84: // EXT4
+        throw calls.extension(reader.int32());
+      case 0x97: // NEXT_BUFFER
+      case 0x98: // READONLY_BUFFER
+        throw reader.error("the pickle wants a buffer from outside the file");
+
+      // ---- The pickle itself
+      case 0x80: // PROTO
+        this.#proto(reader.uint8());
+        break;
+      case 0x95: // FRAME
+        reader.enterFrame(reader.uint64());
+        break;
+      default:
+        throw reader.error("there is no such opcode");
     }
   }
 

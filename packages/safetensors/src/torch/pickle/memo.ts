@@ -30,10 +30,13 @@ export class PickleMemo {
   }
 
   set(index: number, value: PickleValue): void {
-    if (this.size >= MAX_PICKLE_VALUES) throw this.#reader.limit("MAX_PICKLE_VALUES", "too large a memo");
-    const kept = (this.#recalled?.has(index) ?? true) ? value : undefined;
-    if (index < this.#dense.length) this.#dense[index] = kept;
-    else if (index === this.#dense.length && this.#sparse.size === 0) this.#dense.push(kept);
+    const dense = this.#dense;
+    const { length } = dense;
+    if (length + this.#sparse.size >= MAX_PICKLE_VALUES)
+      throw this.#reader.limit("MAX_PICKLE_VALUES", "too large a memo");
+    const kept = this.#recalled === undefined || this.#recalled.has(index) ? value : undefined;
+    if (index < length) dense[index] = kept;
+    else if (index === length && this.#sparse.size === 0) dense.push(kept);
     else this.#sparse.set(index, kept);
   }
 }

@@ -24,8 +24,7 @@ export class PickleReader {
   #inFrame = false;
   #at: number;
   #objects = 0;
-  /** The opcode being carried out, for messages. */
-  #opcode = 0;
+  /** Where the opcode stands that is being carried out, for messages. */
   #opcodeAt = 0;
 
   constructor(bytes: Uint8Array, start: number) {
@@ -47,18 +46,22 @@ export class PickleReader {
 
   /** The next opcode. A frame that has been read to its end is left. */
   opcode(): number {
-    if (this.#at === this.#end && this.#inFrame) {
-      this.#inFrame = false;
-      this.#end = this.#bytes.length;
-    }
+    const at = this.#at;
+    if (at === this.#end) this.#passEnd();
+    this.#opcodeAt = at;
+    this.#at = at + 1;
+    return this.#bytes[at]!;
+  }
+
+  /** At the end of a frame it is left; that of the pickle must not come before STOP. */
+  #passEnd(): void {
+    this.#inFrame = false;
+    this.#end = this.#bytes.length;
     if (this.#at === this.#end) {
       throw new SafetensorsError("INVALID_PICKLE", `the pickle ends at byte ${this.#at} without STOP`, {
         at: this.#at,
       });
     }
-    this.#opcodeAt = this.#at;
-    this.#opcode = this.#bytes[this.#at++]!;
-    return this.#opcode;
   }
 
   /** Enters a frame (protocol 4): opcodes and their arguments lie wholly inside. */
@@ -77,7 +80,11 @@ export class PickleReader {
   }
 
   uint8(): number {
-    return this.#view.getUint8(this.#take(1));
+    const at = this.#at;
+    // Not by way of the method below: this is how most arguments are read.
+    if (at === this.#end) this.#take(1);
+    this.#at = at + 1;
+    return this.#bytes[at]!;
   }
 
   uint16(): number {
@@ -191,7 +198,8 @@ export class PickleReader {
 
   /** An `INVALID_PICKLE` error that says which opcode, and where. */
   error(reason: string): SafetensorsError {
-    const name = OPCODE_NAMES.get(this.#opcode) ?? `opcode 0x${this.#opcode.toString(16).padStart(2, "0")}`;
+    const opcode = this.#bytes[this.#opcodeAt]!;
+    const name = OPCODE_NAMES.get(opcode) ?? `opcode 0x${opcode.toString(16).padStart(2, "0")}`;
     return new SafetensorsError("INVALID_PICKLE", `${name} at byte ${this.#opcodeAt}: ${reason}`, {
       at: this.#opcodeAt,
     });

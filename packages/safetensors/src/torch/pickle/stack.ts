@@ -1,3 +1,4 @@
+import type { SafetensorsError } from "../../errors.ts";
 import { MAX_PICKLE_MARKS } from "../../limits.ts";
 import { MAX_PICKLE_VALUES } from "../limits.ts";
 import type { PickleReader } from "./reader.ts";
@@ -9,7 +10,9 @@ import type { PickleValue } from "./values.ts";
  */
 export class PickleStack {
   readonly #reader: PickleReader;
+  /** The values, and behind them what others have left: an array that shrinks and grows again costs more. */
   readonly #values: PickleValue[] = [];
+  #size = 0;
   readonly #marks: number[] = [];
   /** Values below this place are out of reach. */
   #floor = 0;
@@ -19,60 +22,62 @@ export class PickleStack {
   }
 
   push(value: PickleValue): void {
-    if (this.#values.push(value) > MAX_PICKLE_VALUES) {
+    if (this.#size === MAX_PICKLE_VALUES) {
       throw this.#reader.limit("MAX_PICKLE_VALUES", "too many values on the stack");
     }
+    this.#values[this.#size++] = value;
   }
 
   pop(): PickleValue {
-    this.#need(1);
-    return this.#values.pop()!;
+    if (this.#size === this.#floor) throw this.#missing(1);
+    return this.#values[--this.#size]!;
   }
 
   /** The last value, which stays. */
   top(): PickleValue {
-    this.#need(1);
-    return this.#values[this.#values.length - 1]!;
+    if (this.#size === this.#floor) throw this.#missing(1);
+    return this.#values[this.#size - 1]!;
   }
 
   /** The last `count` values, in the order in which they were pushed. */
   popMany(count: number): PickleValue[] {
-    this.#need(count);
-    return this.#cut(this.#values.length - count);
+    if (this.#size - this.#floor < count) throw this.#missing(count);
+    return this.#cut(this.#size - count);
   }
 
   pushMark(): void {
     if (this.#marks.length >= MAX_PICKLE_MARKS) {
       throw this.#reader.limit("MAX_PICKLE_MARKS", "too many open marks");
     }
-    this.#floor = this.#values.length;
+    this.#floor = this.#size;
     this.#marks.push(this.#floor);
   }
 
   /** The values above the last mark; the mark goes with them. */
   popToMark(): PickleValue[] {
-    if (this.#marks.length === 0) throw this.#reader.error("there is no mark");
+    const marks = this.#marks;
+    if (marks.length === 0) throw this.#reader.error("there is no mark");
     const values = this.#cut(this.#floor);
-    this.#marks.pop();
-    this.#floor = this.#marks.at(-1) ?? 0;
+    marks.pop();
+    this.#floor = marks.length === 0 ? 0 : marks[marks.length - 1]!;
     return values;
   }
 
   /** Python's POP: the last value, or the last mark if there is nothing above it. */
   popValueOrMark(): void {
-    if (this.#values.length === this.#floor && this.#marks.length > 0) this.popToMark();
+    if (this.#size === this.#floor && this.#marks.length > 0) this.popToMark();
     else this.pop();
   }
 
-  /** Takes the values from a place on: `splice`, and a new length, would take longer. */
+  /** Takes the values from a place on. */
   #cut(place: number): PickleValue[] {
-    const values = this.#values.slice(place);
-    for (let count = values.length; count > 0; count--) this.#values.pop();
+    const values = this.#values.slice(place, this.#size);
+    this.#size = place;
     return values;
   }
 
-  #need(count: number): void {
-    const there = this.#values.length - this.#floor;
-    if (there < count) throw this.#reader.error(`${count} values are needed, ${there} are on the stack`);
+  #missing(count: number): SafetensorsError {
+    const there = this.#size - this.#floor;
+    return this.#reader.error(`${count} values are needed, ${there} are on the stack`);
   }
 }

@@ -29,6 +29,25 @@ export interface StorageUse {
   readonly length: number;
 }
 
+/** What is done with the calls of a name and the storages of a class: found once for each, as a pickle has few of them. */
+interface NameUse {
+  readonly checks: readonly CallCheck[];
+  readonly action: CallAction;
+  /** Of a class of storages. */
+  readonly dtype: TorchDtype | undefined;
+  /** One node stands for all tensors and storages that a name makes: nothing asks which one it is, and there are very many. */
+  node: ObjectNode | undefined;
+}
+
+type CallAction = "explain" | "load" | "wrap" | "rebuild" | undefined;
+
+function callAction(path: string): CallAction {
+  if (mayBeExplained(path)) return "explain";
+  if (path === "torch.storage._load_from_bytes") return "load";
+  if (path === "joblib.numpy_pickle.NumpyArrayWrapper") return "wrap";
+  return path.startsWith("torch._utils._rebuild_") ? "rebuild" : undefined;
+}
+
 /** An array of joblib: its bytes follow the opcode that sets its state. */
 class ArrayWrapper extends PickleNode {
   get kind(): string {
@@ -50,9 +69,7 @@ export class ScanHooks implements PickleHooks {
   /** Set when the pickle goes on after the bytes of an array. */
   array: ArrayPlace | undefined;
   #arraysToPass: number;
-  readonly #checks = new Map<GlobalRef, readonly CallCheck[]>();
-  /** By the name of what makes them. */
-  readonly #tensors = new Map<GlobalRef, ObjectNode>();
+  readonly #uses = new Map<GlobalRef, NameUse>();
   readonly #objectTypes = new Set<ObjectNode>();
   readonly #functions = new TensorFunctions();
 
@@ -70,37 +87,33 @@ export class ScanHooks implements PickleHooks {
   }
 
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
-    const { path } = this.names.get(callable)!;
+    const use = this.#useOf(callable);
     const { items } = args;
-    for (const check of this.#checksOf(callable)) {
+    for (const check of use.checks) {
       const fault = check(items);
       if (fault) this.#note(...fault, callable);
     }
-    if (mayBeExplained(path)) return this.#functions.call(callable, args);
-    if (path === "torch.storage._load_from_bytes") this.#load(callable, items);
-    if (path === "joblib.numpy_pickle.NumpyArrayWrapper") return new ArrayWrapper();
-    if (path.startsWith("torch._utils._rebuild_") && items[0] instanceof ObjectNode)
-      return this.#tensor(callable, args);
-    return undefined;
+    if (use.action === "explain") return this.#functions.call(callable, args);
+    if (use.action === "load") this.#load(callable, items);
+    if (use.action === "wrap") return new ArrayWrapper();
+    if (use.action !== "rebuild" || !(items[0] instanceof ObjectNode)) return undefined;
+    use.node ??= new ObjectNode(callable, args);
+    return use.node;
   }
 
-  #checksOf(callable: GlobalRef): readonly CallCheck[] {
-    let checks = this.#checks.get(callable);
-    if (!checks) {
-      checks = callChecks(this.names.get(callable)!, (value) => this.#knownOf(value));
-      this.#checks.set(callable, checks);
+  #useOf(name: GlobalRef): NameUse {
+    let use = this.#uses.get(name);
+    if (!use) {
+      const known = this.names.get(name)!;
+      use = {
+        checks: callChecks(known, (value) => this.#knownOf(value)),
+        action: callAction(known.path),
+        dtype: STORAGE_CLASSES.get(known.path),
+        node: undefined,
+      };
+      this.#uses.set(name, use);
     }
-    return checks;
-  }
-
-  /** One node stands for all tensors that a name makes: nothing asks which one it is, and there are very many. */
-  #tensor(maker: GlobalRef, args: PyTuple): ObjectNode {
-    let tensor = this.#tensors.get(maker);
-    if (!tensor) {
-      tensor = new ObjectNode(maker, args);
-      this.#tensors.set(maker, tensor);
-    }
-    return tensor;
+    return use;
   }
 
   onNewObject(callable: GlobalRef): void {
@@ -156,14 +169,15 @@ export class ScanHooks implements PickleHooks {
     const named = parts[1];
     const length = parts[4];
     if (kind === "module" && named instanceof GlobalRef) return named;
-    const dtype = named instanceof GlobalRef ? STORAGE_CLASSES.get(this.names.get(named)!.path) : undefined;
+    const use = named instanceof GlobalRef ? this.#useOf(named) : undefined;
+    const dtype = use?.dtype;
     const keyText = textOf(parts[2]);
     const isStorage =
       (parts.length === 5 || parts.length === 6) &&
       kind === "storage" &&
       dtype !== undefined &&
       keyText !== undefined &&
-      /^[0-9]{1,20}$/.test(keyText) &&
+      isStorageKey(keyText) &&
       typeof length === "number" &&
       length >= 0 &&
       Number.isSafeInteger(length * dtype.bytes);
@@ -175,7 +189,8 @@ export class ScanHooks implements PickleHooks {
     if (known && (known.dtype !== dtype || known.length !== length))
       this.drafts.push(["storage-size", `describes storage ${keyText} in two ways`]);
     if (!known) this.storages.set(keyText, { dtype, length });
-    return this.#tensor(named as GlobalRef, NO_ARGUMENTS);
+    use!.node ??= new ObjectNode(named as GlobalRef, NO_ARGUMENTS);
+    return use!.node;
   }
 
   #load(callable: GlobalRef, items: readonly PickleValue[]): void {
@@ -211,6 +226,16 @@ export class ScanHooks implements PickleHooks {
   #note(code: Draft[0], message: string, { at }: GlobalRef): void {
     this.drafts.push([code, message, { at }]);
   }
+}
+
+/** A number of up to 20 digits. Without a pattern, whose call costs much where there are many storages. */
+function isStorageKey(text: string): boolean {
+  if (text.length < 1 || text.length > 20) return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x30 || code > 0x39) return false;
+  }
+  return true;
 }
 
 /** Text, or the bytes that Python 2 wrote for it. */

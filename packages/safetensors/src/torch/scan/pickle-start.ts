@@ -42,6 +42,9 @@ const BRINGS: readonly (number | undefined)[] = opcodeTable(0, [
   [TEXT, "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8"],
 ]);
 
+/** Bytes that are looked at first of a line. */
+const SHORT_LINE = 16;
+
 /** How the lines of an opcode go, as far as they are there. Names of other characters cannot be imported. */
 const LINES: readonly (RegExp | undefined)[] = opcodeTable<RegExp | undefined>(undefined, [
   [/^(?:$|[\w.]+(?:$|\n(?:$|[\w.]+(?:$|\n))))/, "GLOBAL INST"],
@@ -64,6 +67,11 @@ const MAX_FRAME_END = 2 ** 48;
  * the reader in C takes for other opcodes.
  */
 export type PickleStartKind = "harmless" | "names" | "misframed";
+
+/** Whether a pickle that does something can begin with an opcode: it needs nothing of what stands before. */
+export function mayBegin(code: number): boolean {
+  return EFFECTS[code]?.[0] === 0 && NEEDS[code] === 0;
+}
 
 /**
  * Tells data from pickles by what stands at the start of it, for data that no loader takes for a pickle unless it is told
@@ -96,7 +104,7 @@ export class PickleStart {
       const isFramed = this.#at < this.#frameEnd;
       if (isFramed && !isCut && (code === FRAME || offset + end > this.#frameEnd))
         return this.#frameEnd > MAX_FRAME_END ? "harmless" : "misframed";
-      if (!(isFramed && isCut) && !fitsLines(code, bytes, place + 1)) return "harmless";
+      if (!(isFramed && isCut) && !fitsLines(code, bytes, place + 1, end)) return "harmless";
       if (isCut) return isRest ? "harmless" : this.#at;
       if (code === GLOBAL || code === INST || code === STACK_GLOBAL) return "names";
       if (code === PROTO && bytes[end - 1]! > HIGHEST_PROTOCOL) return "harmless";
@@ -124,7 +132,11 @@ function length64(bytes: Uint8Array, at: number): number {
   return Number(new DataView(bytes.buffer, bytes.byteOffset + at, 8).getBigUint64(0, true));
 }
 
-function fitsLines(code: number, bytes: Uint8Array, start: number): boolean {
+function fitsLines(code: number, bytes: Uint8Array, start: number, end = Number.POSITIVE_INFINITY): boolean {
   const pattern = LINES[code];
-  return pattern?.test(decodeLatin1(bytes.subarray(start, start + MAX_GLOBAL_LENGTH))) ?? true;
+  if (pattern === undefined) return true;
+  const fits = (length: number) =>
+    pattern.test(decodeLatin1(bytes.subarray(start, Math.min(end, start + length))));
+  // The first bytes tell of most data.
+  return fits(SHORT_LINE) && fits(MAX_GLOBAL_LENGTH);
 }

@@ -66,7 +66,7 @@ class Sweep {
       if (protocol === undefined || isImpossible) return { end: at, why: "invalid" };
       const next = argumentEnd(bytes, at + 1, code);
       if (next === undefined || next > bytes.length) return { end: at, why: "cut" };
-      this.#check(code, at, protocol);
+      if (code >= 0x80 || protocol > this.#protocol) this.#check(code, at, protocol);
       this.#visit(code, at, next);
       at = next;
       if (code === 0x2e) return { end: at, why: "stop" };
@@ -173,8 +173,8 @@ class Sweep {
   }
 
   #memorize(index: number, at: number): void {
-    if (index < this.#memorized || this.#sparse.has(index)) this.#say("overwritten", at);
-    else if (index === this.#memorized && this.#sparse.size === 0) this.#memorized++;
+    if (index === this.#memorized && this.#sparse.size === 0) this.#memorized++;
+    else if (index < this.#memorized || this.#sparse.has(index)) this.#say("overwritten", at);
     else if (this.#sparse.size < 1 << 20) this.#sparse.add(index);
     if (this.#last !== undefined && this.#texts.size < 1 << 20) this.#texts.set(index, this.#last);
   }

@@ -1,27 +1,61 @@
 import { readInto } from "../../source/read-into.ts";
 import type { ReadOptions } from "../../source/source.ts";
 import type { ZipArchive, ZipEntry } from "../../zip/archive.ts";
-import type { MemberHeads } from "../../zip/heads.ts";
+import { type HeadTaker, MemberHeads } from "../../zip/heads.ts";
 
 /** Bytes at the start of a member that tell what it is; of a compressed one, enough to unpack as many. */
 export const MEMBER_HEAD_BYTES = 16;
+
+/** Bytes by which most data is told from pickles. */
+export const FIRST_LOOK = 4096;
 const PACKED_HEAD_BYTES = 512;
 
 /** Members nearer to each other than this are read together: a read costs more than these bytes. */
 const NEAR_BYTES = 1 << 15;
 const WINDOW_BYTES = 1 << 20;
 
+/** Whether a stored member is data that is looked at no further, by the start of it: `bytes` from `at` to `end`. */
+export type IsPlainData = (row: number, bytes: Uint8Array, at: number, end: number) => boolean;
+
+/**
+ * Looks at members while the bytes around their headers are in memory: of many small ones that is all of them. Keeps the
+ * heads of those that are more than plain data.
+ */
+export class FirstLook implements HeadTaker {
+  readonly size: number = MEMBER_HEAD_BYTES;
+  readonly heads: MemberHeads;
+  readonly #isPlainData: IsPlainData;
+  /** For each row, 1 if nothing more needs to be looked at. */
+  readonly #done: Uint8Array;
+
+  constructor(members: number, isPlainData: IsPlainData) {
+    this.heads = new MemberHeads(members, MEMBER_HEAD_BYTES);
+    this.#isPlainData = isPlainData;
+    this.#done = new Uint8Array(members);
+  }
+
+  take(row: number, bytes: Uint8Array, at: number, memberSize: number): void {
+    const end = Math.min(at + Math.min(memberSize, FIRST_LOOK), bytes.length);
+    if (memberSize === 0 || (at < end && this.#isPlainData(row, bytes, at, end))) this.#done[row] = 1;
+    else this.heads.take(row, bytes, at, memberSize);
+  }
+
+  isDone(row: number): boolean {
+    return this.#done[row] === 1;
+  }
+}
+
 /** The start of a member, as it is stored. */
 export type MemberHead = readonly [entry: ZipEntry, head: Uint8Array];
 
 /**
- * The first bytes of every member that has any, in the order of the file: those that are `known`, and others by reads
- * that near ones share. Those of a read come together; their bytes stand until the next come.
+ * The first bytes of every member that is not done with, in the order of the file: those that are known, and others by
+ * reads that near ones share. Those of a read come together; their bytes stand until the next come.
  */
 export async function* memberHeads(
   zip: ZipArchive,
   offsets: Float64Array,
-  known: MemberHeads,
+  look: FirstLook,
   options: ReadOptions,
 ): AsyncGenerator<readonly MemberHead[], void, undefined> {
   const { order } = zip;
@@ -31,8 +65,9 @@ export async function* memberHeads(
     let start = Number.POSITIVE_INFINITY;
     let end = 0;
     for (; first < order.length; first++) {
+      if (look.isDone(order[first]!)) continue;
       const entry = zip.entry(order[first]!);
-      const head = known.of(entry.row, headLength(entry));
+      const head = look.heads.of(entry.row, headLength(entry));
       if (head === undefined) {
         const offset = offsets[entry.row]!;
         const headEnd = offset + headLength(entry);
@@ -40,7 +75,7 @@ export async function* memberHeads(
         start = Math.min(start, offset);
         end = headEnd;
       }
-      if (entry.compressedSize > 0) heads.push([entry, head]);
+      heads.push([entry, head]);
     }
     if (end > 0) {
       // Reused: fresh memory costs more than the read.

@@ -2,16 +2,15 @@ import { quote } from "../../errors.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../../zip/archive.ts";
 import { crc32 } from "../../zip/crc32.ts";
-import { MemberHeads } from "../../zip/heads.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
 import { scanKerasConfig } from "./keras.ts";
 import { draftOf, type Part, type Scan, unpacked, windowOf } from "./part.ts";
 import type { StorageUse } from "./pickle-hooks.ts";
-import { PickleStart } from "./pickle-start.ts";
+import { mayBegin, PickleStart } from "./pickle-start.ts";
 import { scanPickles } from "./pickles.ts";
 import { salvageZip } from "./salvage.ts";
 import { looksLoadable } from "./sweep-notes.ts";
-import { MEMBER_HEAD_BYTES, memberHeads } from "./zip-heads.ts";
+import { FIRST_LOOK, FirstLook, type IsPlainData, MEMBER_HEAD_BYTES, memberHeads } from "./zip-heads.ts";
 
 /** Members that are loaded as pickles by their name. */
 const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\.(?:pkl|pickle|joblib)$/i;
@@ -21,9 +20,6 @@ const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\
  * it for a pickle unless it is told to (`torch.load(pickle_file=…)`), so only what names something, as one, is one.
  */
 const STORAGE_NAME = /(?:^|\/)(?:data|constants|tensors)\/\d+$|\.storage$/;
-
-/** Bytes that are read first of data whose head does not tell that it is no pickle. */
-const FIRST_LOOK = 4096;
 
 /** Members that are kept in memory while they are scanned, and whose checksum is compared. */
 const SMALL_MEMBER = 1 << 20;
@@ -38,24 +34,38 @@ function isCodeName(name: string): boolean {
 export async function scanZip(scan: Scan, part: Part): Promise<void> {
   let zip: ZipArchive;
   let offsets: Float64Array;
-  let heads: MemberHeads;
+  let root: string | undefined;
+  let look: FirstLook;
   try {
     zip = await openZip(part.source, scan.options);
-    heads = new MemberHeads(zip.size, MEMBER_HEAD_BYTES);
-    offsets = await zip.dataOffsets(heads);
+    root = torchRoot(zip);
+    look = new FirstLook(zip.size, plainData(zip, root));
+    offsets = await zip.dataOffsets(look);
   } catch (error) {
     scan.add(part, ...draftOf(error));
     return salvageZip(scan, part);
   }
   scan.report.addScanned(part.where);
-  const root = torchRoot(zip);
   if (root !== undefined) checkTorchNames(scan, part, zip, root);
-  for await (const near of memberHeads(zip, offsets, heads, scan.options)) {
-    for (const [entry, head] of near) {
-      const member = new Member(zip, entry, offsets[entry.row]!, head, root);
-      if (!member.isPlainData) await scanMember(scan, part, member);
-    }
+  for await (const near of memberHeads(zip, offsets, look, scan.options)) {
+    for (const [entry, head] of near)
+      await scanMember(scan, part, new Member(zip, entry, offsets[entry.row]!, head, root));
   }
+}
+
+/** What is looked at no further: most of the members of a large archive. */
+function plainData(zip: ZipArchive, root: string | undefined): IsPlainData {
+  const names = zip.names();
+  return (row, bytes, at, end) => {
+    if (root === undefined || zip.methodOf(row) !== 0 || looksLoadable(bytes, at, end)) return false;
+    // Most data does not even begin as a pickle, and a view of it takes longer than this look.
+    const isHarmless =
+      !mayBegin(bytes[at]!) ||
+      new PickleStart(zip.sizeOf(row)).read(bytes.subarray(at, end), 0) === "harmless";
+    if (!isHarmless) return false;
+    const name = names[row]!;
+    return STORAGE_NAME.test(name) || (isCodeName(name) && !PICKLE_NAME.test(name));
+  };
 }
 
 /** A member, and what its name says. */
@@ -85,14 +95,6 @@ class Member {
   /** Whether it is code that the archive is said to contain. */
   get isCode(): boolean {
     return this.root !== undefined && isCodeName(this.entry.name);
-  }
-
-  /** What is looked at no further: most of the members of a large archive. */
-  get isPlainData(): boolean {
-    const { entry, head } = this;
-    if (entry.method !== 0 || looksLoadable(head) || this.isPickle || !(this.isStorage || this.isCode))
-      return false;
-    return new PickleStart(entry.size).read(head, 0) === "harmless";
   }
 
   /** Whether it is the pickle whose storages are the members `data/N`. */
@@ -175,8 +177,9 @@ function checkCrc(scan: Scan, part: Part, entry: ZipEntry, bytes: Uint8Array): v
 
 /** The folder of a PyTorch archive. */
 function torchRoot(zip: ZipArchive): string | undefined {
-  const [root] = (zip.names()[0] ?? "").split("/", 1);
-  const isTorch = ["data.pkl", "constants.pkl"].some((name) => zip.find(`${root}/${name}`) !== undefined);
+  const names = zip.names();
+  const [root] = (names[0] ?? "").split("/", 1);
+  const isTorch = ["data.pkl", "constants.pkl"].some((name) => names.includes(`${root}/${name}`));
   return isTorch ? root : undefined;
 }
 
@@ -185,7 +188,8 @@ function checkTorchNames(scan: Scan, part: Part, zip: ZipArchive, root: string):
   const folder = `${root}/`;
   const names = zip.names();
   // No two names are the same, so that only upper case can make them variants.
-  const seen = names.some((name) => name !== name.toLowerCase()) ? new Set<string>() : undefined;
+  const text = names.join("\0");
+  const seen = text === text.toLowerCase() ? undefined : new Set<string>();
   for (const name of names) {
     if (!name.startsWith(folder))
       scan.add(part, "member-outside-root", `has ${quote(name)} beside its folder ${quote(root)}`);
@@ -194,7 +198,7 @@ function checkTorchNames(scan: Scan, part: Part, zip: ZipArchive, root: string):
       scan.add(part, "case-variants", `has two members named ${quote(name)}, but for upper and lower case`);
     seen?.add(lower!);
   }
-  if (zip.find(`${root}/constants.pkl`) !== undefined || names.some(isCodeName))
+  if (names.includes(`${root}/constants.pkl`) || (text.includes("/code/") && names.some(isCodeName)))
     scan.add(part, "contains-code", "is a TorchScript archive: it contains code that torch.jit.load runs");
 }
 
@@ -205,10 +209,19 @@ function checkStorages(
   { zip, root }: Member,
   storages: ReadonlyMap<string, StorageUse>,
 ): void {
+  const folder = `${root}/data/`;
+  const names = zip.names();
+  let agreeing = 0;
+  for (let row = 0; row < names.length; row++) {
+    const name = names[row]!;
+    const use = name.startsWith(folder) ? storages.get(name.slice(folder.length)) : undefined;
+    if (use && zip.sizeOf(row) === use.length * use.dtype.bytes) agreeing++;
+  }
+  if (agreeing === storages.size) return;
   for (const [key, { dtype, length }] of storages) {
-    const entry = zip.find(`${root}/data/${key}`);
-    if (entry?.size !== length * dtype.bytes) {
-      const found = entry ? `has ${entry.size} bytes` : "is missing";
+    const size = zip.find(folder + key)?.size;
+    if (size !== length * dtype.bytes) {
+      const found = size === undefined ? "is missing" : `has ${size} bytes`;
       scan.add(
         part,
         "storage-size",

@@ -89,6 +89,23 @@ test("BUILD on a dict is for hooks to allow", () => {
   assert.ok(runPickle(bytes, { build: (target) => target instanceof PyDict }).value instanceof PyDict);
 });
 
+test("entries of a dict keep the order in which their keys came, whatever these are", () => {
+  const put = (key: Part[], value: number): Part[] => [...key, "BININT1", value, "SETITEM"];
+  const parts = [put([text("a")], 1), put(["BININT1", 7], 2), put([text("b")], 3), put([text("a")], 4)];
+  const dict = run("EMPTY_DICT", ...parts.flat(), "STOP").value as PyDict;
+  assert.deepEqual(
+    [...dict.entries()],
+    [
+      ["a", 4],
+      [7, 2],
+      ["b", 3],
+    ],
+  );
+  assert.equal(dict.size, 3);
+  dict.set("c", 5);
+  assert.equal(dict.get("c"), 5);
+});
+
 test("keys are equal as in Python", () => {
   const same = (a: Part[], b: Part[]) => {
     const dict = run("EMPTY_DICT", ...a, "NONE", "SETITEM", ...b, "NONE", "SETITEM", "STOP").value as PyDict;

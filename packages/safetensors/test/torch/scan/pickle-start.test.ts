@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { OPCODE_NAMES } from "../../../src/torch/pickle/opcodes.ts";
-import { PickleStart, type PickleStartKind } from "../../../src/torch/scan/pickle-start.ts";
+import { mayBegin, PickleStart, type PickleStartKind } from "../../../src/torch/scan/pickle-start.ts";
 import { assemble, uint } from "../pickle/assembler.ts";
 
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
@@ -75,5 +75,21 @@ test("it makes no difference in which pieces data is read", () => {
       assert.equal(kindOf(data, piece), kindOf(data));
     }),
     { seed: 42, numRuns: 2000 },
+  );
+});
+
+test("what cannot begin a pickle is harmless, whatever follows", () => {
+  const rest = fc.uint8Array({ maxLength: 40 });
+  for (let code = 0; code < 256; code++) {
+    if (mayBegin(code)) continue;
+    const isHarmless = (bytes: Uint8Array) => kindOf(Uint8Array.of(code, ...bytes)) === "harmless";
+    fc.assert(fc.property(rest, isHarmless), { seed: 42, numRuns: 20 });
+  }
+  assert.deepEqual(
+    ["PROTO", "MARK", "GLOBAL", "TUPLE1", "STACK_GLOBAL", "BINGET", "STOP"].filter((name) => {
+      const [code] = [...OPCODE_NAMES].find(([, known]) => known === name)!;
+      return mayBegin(code);
+    }),
+    ["PROTO", "MARK", "GLOBAL"],
   );
 });

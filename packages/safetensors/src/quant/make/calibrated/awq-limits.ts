@@ -1,4 +1,5 @@
 import { SafetensorsError } from "../../../errors.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 import { type AwqRounding, onGrid, panelRule, scaledPanel } from "./awq-round.ts";
 import { groupSize } from "./grid.ts";
 import { gridOf, type Panel } from "./grid-panel.ts";
@@ -25,6 +26,7 @@ export function awqLimits(
   scale: Float32Array,
   hessian: Float32Array | Float64Array,
   options: AwqRounding,
+  kernels: QuantizeKernels = plainQuantizeKernels,
 ): Float32Array {
   const columns = scale.length;
   const rows = checkWeight(weight, columns);
@@ -47,7 +49,7 @@ export function awqLimits(
         part.set(weight.subarray(at, at + width), i * width);
       }
       const panel = scaledPanel(part, count, scale.subarray(from, from + width));
-      const found = bestLimits(panel, inputs, options);
+      const found = bestLimits(panel, inputs, options, kernels);
       for (let i = 0; i < count; i++) limits[(row + i) * groups + group] = found[i]!;
     }
   }
@@ -72,7 +74,12 @@ function groupHessian(
 }
 
 /** For each row of one group the limit that loses least. */
-function bestLimits(panel: Panel, hessian: Float64Array, options: AwqRounding): Float32Array {
+function bestLimits(
+  panel: Panel,
+  hessian: Float64Array,
+  options: AwqRounding,
+  kernels: QuantizeKernels,
+): Float32Array {
   const { values, rows, columns } = panel;
   const top = 2 ** options.bits - 1;
   const whole = new Float64Array(rows);
@@ -93,7 +100,7 @@ function bestLimits(panel: Panel, hessian: Float64Array, options: AwqRounding): 
     const grid = gridOf({ values: cut, rows, columns }, columns, rule);
     for (let at = 0; at < cut.length; at++)
       cut[at] = onGrid(cut[at]!, grid, Math.floor(at / columns), top) - values[at]!;
-    for (const [row, loss] of squaredErrors(cut, rows, hessian, columns).entries()) {
+    for (const [row, loss] of squaredErrors(cut, rows, hessian, columns, kernels).entries()) {
       if (loss >= least[row]!) continue;
       least[row] = loss;
       best[row] = limits[row]!;

@@ -1,4 +1,5 @@
 import { SafetensorsError } from "../../../errors.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 import { type AwqRounding, onGrid, panelRule, scaledPanel } from "./awq-round.ts";
 import { groupSize } from "./grid.ts";
 import { gridOf } from "./grid-panel.ts";
@@ -41,7 +42,7 @@ export interface AwqScales {
  *
  * @throws `SIZE_MISMATCH` for sizes that do not agree, `UNSUPPORTED` for NaN, infinities, and other bits or groups
  */
-export function awqScales(input: AwqInput): AwqScales {
+export function awqScales(input: AwqInput, kernels: QuantizeKernels = plainQuantizeKernels): AwqScales {
   const { weights, hessian, absMean, grid = 20, duoScaling = true, lossRows = 512 } = input;
   const columns = absMean.length;
   if (hessian.length !== columns * columns) {
@@ -55,7 +56,7 @@ export function awqScales(input: AwqInput): AwqScales {
     spreadRows(weight, columns, Math.ceil((weight.length / elements) * lossRows)),
   );
   const lossOf = (scale: Float32Array): number =>
-    measured.reduce((sum, weight) => sum + lossWith(weight, scale, group, input), 0);
+    measured.reduce((sum, weight) => sum + lossWith(weight, scale, group, input, kernels), 0);
   const plain = new Float32Array(columns).fill(1);
   const before = lossOf(plain);
   let best: AwqScales = { scale: plain, ratio: undefined, loss: { before, after: before } };
@@ -117,7 +118,13 @@ function spreadRows(weight: Float32Array, columns: number, count: number): Float
 }
 
 /** The squared error of the outputs when a weight is scaled, rounded and scaled back. */
-function lossWith(weight: Float32Array, scale: Float32Array, group: number, input: AwqInput): number {
+function lossWith(
+  weight: Float32Array,
+  scale: Float32Array,
+  group: number,
+  input: AwqInput,
+  kernels: QuantizeKernels,
+): number {
   const columns = scale.length;
   const rows = weight.length / columns;
   const panel = scaledPanel(weight, rows, scale);
@@ -131,5 +138,6 @@ function lossWith(weight: Float32Array, scale: Float32Array, group: number, inpu
       values[at] = weight[at]! - rounded / scale[column]!;
     }
   }
-  return squaredErrors(values, rows, input.hessian, columns).reduce((sum, error) => sum + error, 0);
+  const errors = squaredErrors(values, rows, input.hessian, columns, kernels);
+  return errors.reduce((sum, error) => sum + error, 0);
 }

@@ -1,4 +1,5 @@
 import type { GroupedCodes } from "../grouped-codes.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 import { gptqRule, groupSize } from "./grid.ts";
 import { gridOf, roundPanel } from "./grid-panel.ts";
 import { type FactorOptions, factorHessian } from "./hessian-factor.ts";
@@ -29,15 +30,15 @@ export interface GptqResult extends GroupedCodes {
  *
  * @throws what `factorHessian` and `solveRows` throw
  */
-export function gptq(input: GptqInput): GptqResult {
+export function gptq(input: GptqInput, kernels: QuantizeKernels = plainQuantizeKernels): GptqResult {
   const { weight, hessian, columns, damp = 0.01 } = input;
-  const factor = factorHessian(hessian, columns, input);
+  const factor = factorHessian(hessian, columns, input, kernels);
   if (!factor) {
     const note =
       "the Hessian is not positive definite with any damping up to its mean diagonal: rounded instead (RTN)";
     return { ...roundToNearest(weight, columns, input), note };
   }
-  const solved = solveRows(weight, factor, input);
+  const solved = solveRows(weight, factor, input, kernels);
   if (factor.damp === damp) return solved;
   return {
     ...solved,

@@ -33,14 +33,18 @@ export function setGroupGrid(
   grid: IntegerGrid,
   group: number,
 ): void {
-  const min = new Float32Array(rows).fill(Number.POSITIVE_INFINITY);
-  const max = new Float32Array(rows).fill(Number.NEGATIVE_INFINITY);
+  const min = new Float32Array(rows);
+  const max = new Float32Array(rows);
   for (let row = 0; row < rows; row++) {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
     for (let at = row * columns + from; at < row * columns + to; at++) {
       const value = values[at]!;
-      if (value < min[row]!) min[row] = value;
-      if (value > max[row]!) max[row] = value;
+      if (value < low) low = value;
+      if (value > high) high = value;
     }
+    min[row] = low;
+    max[row] = high;
   }
   const { scales, zeros } = rule({ min, max }, bits, scaleDtype);
   grid.scales.set(roundedTo(scaleDtype, scales), group * rows);
@@ -80,10 +84,11 @@ export function roundPanel(
 ): void {
   const top = 2 ** bits - 1;
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const grid = Math.floor(column / size) * rows + row;
-      const at = row * columns + column;
-      codes[at] = codeOf(values[at]!, scales[grid]!, zeros[grid]!, top);
+    for (let from = 0, grid = row; from < columns; from += size, grid += rows) {
+      const scale = scales[grid]!;
+      const zero = zeros[grid]!;
+      const end = row * columns + Math.min(from + size, columns);
+      for (let at = row * columns + from; at < end; at++) codes[at] = codeOf(values[at]!, scale, zero, top);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { SafetensorsError } from "../../../errors.ts";
 import { awqAsymmetric, gptqAsymmetric, gptqSymmetric, type IntegerRule } from "../integer-rules.ts";
-import { nearestInteger } from "../ranges.ts";
+import { nearestInteger } from "../kernels/runs.ts";
 
 /** What codes can be: how many bits, how many neighbouring inputs share a scale, and where the zero is. */
 export interface CodeFormat {

@@ -1,4 +1,5 @@
 import { SafetensorsError } from "../../../errors.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 import { factorCholesky, invertCholesky } from "./cholesky.ts";
 
 /** How the factor of a Hessian is made. */
@@ -47,6 +48,7 @@ export function factorHessian(
   hessian: Float32Array | Float64Array,
   size: number,
   options: FactorOptions = {},
+  kernels: QuantizeKernels = plainQuantizeKernels,
 ): HessianFactor | undefined {
   const { actOrder = false, damp: asked = 0.01, shared = false } = options;
   if (hessian.length !== size * size) {
@@ -69,8 +71,8 @@ export function factorHessian(
       inverse[position * size + position] = (dead[input] === 1 ? mean : diagonal[input]!) + damping;
     }
     inverse.reverse();
-    if (!factorCholesky(inverse, size)) continue;
-    invertCholesky(inverse, size);
+    if (!factorCholesky(inverse, size, kernels.matrices)) continue;
+    invertCholesky(inverse, size, kernels.matrices);
     inverse.reverse();
     return { size, inverse, ...(order && { order }), dead, damping, damp };
   }

@@ -1,11 +1,13 @@
 import type { FloatDtype } from "../../../dtype/cast.ts";
 import type { GroupedCodes } from "../grouped-codes.ts";
 import type { IntegerGrid } from "../integer-rules.ts";
+import { type MatrixKernels, WIDE } from "../kernels/matrices.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 import { type CodeFormat, gptqRule, groupSize } from "./grid.ts";
 import { emptyGrid, gridOf, type Panel, placeGrid, roundPanel, setGroupGrid } from "./grid-panel.ts";
 import type { HessianFactor } from "./hessian-factor.ts";
-import { errorsOf, inOrder, squaredNorm, undamped } from "./panel-error.ts";
-import { BLOCK, sweepBlock, takeErrors } from "./sweep.ts";
+import { errorsOf, inOrder, squaredNorm, sumOfSquares, undamped } from "./panel-error.ts";
+import { sweepBlock, takeErrors } from "./sweep.ts";
 import { checkWeight, PANEL_ROWS } from "./weight-rows.ts";
 
 /** How a weight is quantised with a factor. */
@@ -38,7 +40,12 @@ export interface SolvedRows extends GroupedCodes {
  * @param weight `[N, K]`; it is not changed
  * @throws `SIZE_MISMATCH` if the weight is no whole rows; `UNSUPPORTED` for NaN, infinities, and other bits or groups
  */
-export function solveRows(weight: Float32Array, factor: HessianFactor, options: SolveOptions): SolvedRows {
+export function solveRows(
+  weight: Float32Array,
+  factor: HessianFactor,
+  options: SolveOptions,
+  { matrices }: QuantizeKernels = plainQuantizeKernels,
+): SolvedRows {
   const { size: columns, order } = factor;
   const rows = checkWeight(weight, columns);
   const group = groupSize(options, columns);
@@ -49,7 +56,7 @@ export function solveRows(weight: Float32Array, factor: HessianFactor, options: 
   for (let from = 0; from < rows; from += PANEL_ROWS) {
     const count = Math.min(PANEL_ROWS, rows - from);
     const part = weight.subarray(from * columns, (from + count) * columns);
-    const solved = solvePanel(part, count, group, factor, options, codes.subarray(from * columns));
+    const solved = solvePanel(part, count, group, factor, options, codes.subarray(from * columns), matrices);
     placeGrid(solved.grid, count, grid, rows, from);
     before += solved.before;
     after += solved.after;
@@ -106,31 +113,42 @@ function solvePanel(
   factor: HessianFactor,
   options: SolveOptions,
   codes: Uint8Array,
+  kernels: MatrixKernels,
 ): SolvedPanel {
   const { size: columns, dead, order } = factor;
   const { bits, staticGroups = false, scaleDtype = "F32" } = options;
-  const values = Float64Array.from(weight, (value, at) => (dead[at % columns] === 1 ? 0 : value));
+  const values = new Float64Array(weight);
+  for (let column = 0; column < columns; column++) {
+    if (dead[column] === 1) for (let at = column; at < values.length; at += columns) values[at] = 0;
+  }
   const panel: Panel = { values, rows, columns };
   const rule = { rule: gptqRule(options), bits, scaleDtype };
   const grid = gridOf(panel, group, rule);
   roundPanel(panel, group, bits, grid, codes);
-  const before = squaredNorm(errorsOf(panel, codes, grid, group), rows, factor);
+  const errors = new Float64Array(values.length);
+  const before = squaredNorm(errorsOf(panel, codes, grid, group, errors), rows, factor, kernels);
 
   // From here on columns lie in the order of the factor.
-  const swept: Panel = { values: inOrder(values, columns, order), rows, columns };
+  const swept: Panel = { values: order ? inOrder(values, columns, order) : values.slice(), rows, columns };
   const isStatic = staticGroups || group >= columns;
   const groups = order && !isStatic ? groupsOf(order, group) : group;
-  const step = isStatic ? columns : group;
-  let squares = 0;
-  for (let start = 0; start < columns; start += step) {
-    const end = Math.min(start + step, columns);
-    takeErrors(swept, start, end, 0, start, factor);
-    if (!isStatic) setGroupGrid(swept, start, end, rule, grid, start / group);
-    for (let from = start; from < end; from += BLOCK) {
-      const to = Math.min(from + BLOCK, end);
-      takeErrors(swept, from, to, start, from, factor);
-      squares += sweepBlock(swept, from, to, factor, bits, grid, groups, codes);
+  const step = isStatic ? WIDE : group;
+  // Small groups have in common what all columns before them cause.
+  const together = step * Math.ceil(WIDE / step);
+  for (let first = 0; first < columns; first += together) {
+    const last = Math.min(first + together, columns);
+    takeErrors(swept, first, last, 0, first, factor, kernels);
+    for (let start = first; start < last; start += step) {
+      const end = Math.min(start + step, last);
+      takeErrors(swept, start, end, first, start, factor, kernels);
+      if (!isStatic) setGroupGrid(swept, start, end, rule, grid, start / group);
+      for (let from = start; from < end; from += WIDE) {
+        const to = Math.min(from + WIDE, end);
+        takeErrors(swept, from, to, start, from, factor, kernels);
+        sweepBlock(swept, from, to, factor, bits, grid, groups, codes, kernels);
+      }
     }
   }
-  return { grid, before, after: undamped(squares, errorsOf(panel, codes, grid, groups), factor) };
+  const own = sumOfSquares(errorsOf(panel, codes, grid, groups, errors));
+  return { grid, before, after: undamped(sumOfSquares(swept.values), own, factor) };
 }

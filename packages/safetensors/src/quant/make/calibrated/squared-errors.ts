@@ -1,7 +1,5 @@
-import { dot, subtractProduct } from "./matrix-product.ts";
-
-/** Rows of the Hessian that are brought to 64 bits together. */
-const BLOCK = 32;
+import { dot, WIDE } from "../kernels/matrices.ts";
+import { plainQuantizeKernels, type QuantizeKernels } from "../kernels/quantize-kernels.ts";
 
 /**
  * The squared error of each output that errors of its weights make: `e * H * transposed(e)` for each row e. Only the lower
@@ -16,12 +14,13 @@ export function squaredErrors(
   rows: number,
   hessian: Float32Array | Float64Array,
   size: number,
+  { matrices }: QuantizeKernels = plainQuantizeKernels,
 ): Float64Array {
-  const part = new Float64Array(BLOCK * size);
-  const products = new Float64Array(rows * BLOCK);
+  const part = new Float64Array(WIDE * size);
+  const products = new Float64Array(rows * WIDE);
   const sums = new Float64Array(rows);
-  for (let from = 0; from < size; from += BLOCK) {
-    const width = Math.min(BLOCK, size - from);
+  for (let from = 0; from < size; from += WIDE) {
+    const width = Math.min(WIDE, size - from);
     // What lies left of the diagonal counts twice, for the half above it; so the diagonal itself counts half.
     for (let i = 0; i < width; i++) {
       const row = (from + i) * size;
@@ -30,9 +29,16 @@ export function squaredErrors(
       part.fill(0, i * size + from + i + 1, i * size + from + width);
     }
     products.fill(0);
-    subtractProduct(products, 0, BLOCK, errors, 0, size, part, 0, size, rows, width, from + width);
+    matrices.subtractProduct(
+      { values: products, at: 0, stride: WIDE },
+      { values: errors, at: 0, stride: size },
+      { values: part, at: 0, stride: size },
+      rows,
+      width,
+      from + width,
+    );
     for (let row = 0; row < rows; row++)
-      sums[row]! -= 2 * dot(products, row * BLOCK, errors, row * size + from, width);
+      sums[row]! -= 2 * dot(products, row * WIDE, errors, row * size + from, width);
   }
   return sums;
 }

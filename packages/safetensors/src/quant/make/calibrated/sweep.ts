@@ -1,11 +1,7 @@
 import type { IntegerGrid } from "../integer-rules.ts";
-import { codeOf } from "./grid.ts";
+import type { Block, MatrixKernels } from "../kernels/matrices.ts";
 import type { Panel } from "./grid-panel.ts";
 import type { HessianFactor } from "./hessian-factor.ts";
-import { dot, subtractProduct } from "./matrix-product.ts";
-
-/** Columns that are swept one by one; what all before them cause is taken at once. */
-export const BLOCK = 32;
 
 /**
  * Takes from the columns `from` to `to` what the errors in the columns `first` to `last`, which are before them, cause.
@@ -18,32 +14,25 @@ export function takeErrors(
   first: number,
   last: number,
   { inverse }: HessianFactor,
+  kernels: MatrixKernels,
 ): void {
-  const depth = last - first;
-  const causes = from * columns + first;
-  const width = to - from;
-  subtractProduct(
-    values,
-    from,
-    columns,
-    values,
-    first,
-    columns,
-    inverse,
+  const errors: Block = { values, at: first, stride: columns };
+  const causes: Block = { values: inverse, at: from * columns + first, stride: columns };
+  kernels.subtractProduct(
+    { values, at: from, stride: columns },
+    errors,
     causes,
-    columns,
     rows,
-    width,
-    depth,
+    to - from,
+    last - first,
   );
 }
 
 /**
- * Quantises the columns `from` to `to` one after the other, and puts in the place of each its error over U[j, j]: that is what
+ * Quantises the columns `from` to `to`, up to `WIDE`, one after the other, and puts in the place of each its error over U[j, j]: that is what
  * following columns need of it.
  *
  * @param groups of the inputs in their own order, as are the codes
- * @returns the sum of the squares of what was put there
  */
 export function sweepBlock(
   { values, rows, columns }: Panel,
@@ -54,25 +43,20 @@ export function sweepBlock(
   { scales, zeros }: IntegerGrid,
   groups: number | Int32Array,
   codes: Uint8Array,
-): number {
-  const top = 2 ** bits - 1;
-  let squares = 0;
-  for (let position = from; position < to; position++) {
-    const input = order ? order[position]! : position;
+  kernels: MatrixKernels,
+): void {
+  const width = to - from;
+  const inputs = Array.from({ length: width }, (_, i) => (order ? order[from + i]! : from + i));
+  const grid = { scales: new Float32Array(width * rows), zeros: new Uint8Array(width * rows) };
+  for (const [i, input] of inputs.entries()) {
     const group = typeof groups === "number" ? Math.floor(input / groups) : groups[input]!;
-    const causes = position * columns + from;
-    const pivot = inverse[position * columns + position]!;
-    for (let row = 0; row < rows; row++) {
-      const at = row * columns;
-      const scale = scales[group * rows + row]!;
-      const zero = zeros[group * rows + row]!;
-      const value = values[at + position]! - dot(values, at + from, inverse, causes, position - from);
-      const code = codeOf(value, scale, zero, top);
-      const error = (value - (code - zero) * scale) / pivot;
-      codes[at + input] = code;
-      values[at + position] = error;
-      squares += error * error;
-    }
+    grid.scales.set(scales.subarray(group * rows, (group + 1) * rows), i * rows);
+    grid.zeros.set(zeros.subarray(group * rows, (group + 1) * rows), i * rows);
   }
-  return squares;
+  const own: Block = { values, at: from, stride: columns };
+  const causes: Block = { values: inverse, at: from * columns + from, stride: columns };
+  const found = new Uint8Array(rows * width);
+  kernels.sweepColumns(own, causes, rows, width, grid, 2 ** bits - 1, found);
+  for (let row = 0; row < rows; row++)
+    for (let i = 0; i < width; i++) codes[row * columns + inputs[i]!] = found[row * width + i]!;
 }
