@@ -41,6 +41,7 @@ const NOT_SHARED = [
 const STRICT_EXPECTED = {
   "backend of the kernels": "javascript",
   "a pool of kernels": [NOT_SHARED, NOT_SHARED],
+  "casts in the memory of a pool": "no shared memory",
 };
 
 const chromium = findChromium();

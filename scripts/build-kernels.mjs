@@ -20,6 +20,8 @@ const OPTIONS = [
 ];
 /** How the import of the memory begins: its names, its kind, and the flag that there is a maximum. */
 const MEMORY_IMPORT = "\x03env\x06memory\x02\x01";
+/** The flag that `src/kernels/module.ts` adds for memory that threads share. */
+const SHARED = 2;
 
 /** Compiles if a source, this script or the compiler is newer than the result. */
 export async function buildKernels() {
@@ -37,6 +39,11 @@ export async function buildKernels() {
   const module = Buffer.from(files.get("kernels.wasm"));
   const flagsAt = module.indexOf(MEMORY_IMPORT) + MEMORY_IMPORT.length - 1;
   if (flagsAt < MEMORY_IMPORT.length) throw new Error("the kernels do not import a memory with a maximum");
+  const shared = Buffer.from(module);
+  shared[flagsAt] |= SHARED;
+  for (const form of [module, shared])
+    if (!WebAssembly.validate(form))
+      throw new Error("the kernels are no valid module, or none with shared memory");
   const bytes = module.toString("base64");
   mkdirSync(new URL(".", pathToFileURL(RESULT)), { recursive: true });
   writeFileSync(

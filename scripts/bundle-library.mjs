@@ -68,6 +68,8 @@ export async function bundleLibrary() {
   });
   const { exports } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
   const subpaths = Object.values(exports).filter(({ node }) => node);
+  for (const file of outputFiles.filter(({ path }) => path.endsWith(".map")))
+    file.contents = withoutMadeUp(file.text, (module, folder) => taking(module, folder).from);
   writeBundle(BUNDLE, [
     ...outputFiles,
     ...subpaths.map(({ node, default: module }) => ({
@@ -153,6 +155,10 @@ function joining(fileOf, parts, aliases, taking) {
     },
   };
 }
+
+/** A source map that names, in the place of a module that was made up for names from elsewhere, the file they come from. */
+const withoutMadeUp = (map, fileFor) =>
+  map.replace(/"elsewhere:(\w+)\/([^"]+)"/g, (_, folder, module) => JSON.stringify(fileFor(module, folder)));
 
 const withoutEnding = (file) => file.replace(/\.js$/, "");
 

@@ -2,6 +2,7 @@
 // All of the tasks that are named, by one thread and by all.
 import { createHash } from "node:crypto";
 import { toFloat32 } from "safetensors.js/dtype";
+import { hugePageAdvice } from "safetensors.js/node";
 import { loadKernels } from "safetensors.js/quant";
 import { openKernelPool } from "safetensors.js/workers";
 import { report } from "./report.mjs";
@@ -73,6 +74,12 @@ const WIDTHS = { f32: 4, f16: 2, bf16: 2, f8: 1 };
 // Room for the arrays of the casts, in both: at most 4 bytes of each value before it, and as many after it.
 const kernels = await loadKernels({ memory: n * n * 8 + 4096 });
 const pool = openKernelPool({ memory: n * n * 8 + 4096 });
+const advise = await hugePageAdvice();
+for (const owner of [kernels, pool]) {
+  const all = owner.allocate(n * n * 8);
+  advise(all);
+  owner.release(all);
+}
 const measured = {};
 for (const task of tasks) {
   const [from, to = "f32"] = task.split("-");

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "interop"))
 from quant_calibrated import gptq
 
 source, codes_path = sys.argv[1:]
-REPEATS = 2
+REPEATS = 3
 MAX = 448
 BLOCK = 128
 
@@ -57,11 +57,11 @@ def gptq_int4() -> list[torch.Tensor]:
 
 def measure(compute: Callable[[], object]) -> tuple[list[float], object]:
     times = []
-    for _ in range(REPEATS + 1):
+    for _ in range(2 * REPEATS):
         start = perf_counter()
         result = compute()
         times.append((perf_counter() - start) * 1000)
-    return times[1:], result
+    return times[REPEATS:], result
 
 
 measured = {}

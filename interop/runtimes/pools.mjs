@@ -26,6 +26,28 @@ export const pools = {
       await pool.close();
     }
   },
+  async "casts in the memory of a pool"() {
+    if (globalThis.crossOriginIsolated === false) return "no shared memory";
+    const values = 1_000_003;
+    const pool = openKernelPool({ workers: 2, memory: values * 6 + 4096 });
+    try {
+      const [bytes, result] = [pool.allocate(values * 4), pool.allocate(values * 2)];
+      if (bytes.buffer !== result.buffer) throw new Error("the arrays are not in the pool's memory");
+      const floats = new Float32Array(bytes.buffer, bytes.byteOffset, values);
+      for (let i = 0; i < values; i++) floats[i] = (i - values / 2) * 1.0001;
+      const hashes = [];
+      for (const dtype of ["F16", "BF16"]) {
+        await pool.cast("F32", dtype, bytes, result);
+        const hash = await sha256(result.slice());
+        if (hash !== (await sha256(plainKernels.cast("F32", dtype, bytes.slice()))))
+          throw new Error(`values as ${dtype} are not as without it`);
+        hashes.push(hash);
+      }
+      return hashes;
+    } finally {
+      await pool.close();
+    }
+  },
 };
 
 /** What a page is told that cannot share memory, by both kinds of pools. */

@@ -1,9 +1,7 @@
-import { storeDifferences } from "./lanes";
+import { LOWER_HALVES, storeDifferences } from "./lanes";
 
 // 4-bit codes that lie column by column, eight rows in a word. The words of 16 columns are turned into four vectors, each
 // of which has one byte of all: the codes of two rows, 16 columns each.
-
-const LOWER_HALVES = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f]);
 
 /** Words that are next to each other, so that the cache lines of a group of columns are used whole. */
 const PANEL: usize = 16;

@@ -1,10 +1,8 @@
-import { interleaved, interleaved16, interleavedEnd, interleavedEnd16 } from "./lanes";
+import { INFINITY, interleaved, interleaved16, interleavedEnd, interleavedEnd16, MAGNITUDE } from "./lanes";
 
 // Casts of floats, to nearest, ties to even. Counts go up to the next multiple of 16. Constants come from memory, as V8
 // makes those in code anew in each round of a loop.
 
-export const MAGNITUDE = memory.data<u32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff]);
-export const INFINITY = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000]);
 const ONE = memory.data<u32>([1, 1, 1, 1]);
 
 /** The mantissa is the lower half of each float. */

@@ -1,4 +1,10 @@
-// Orders of bytes that several kernels need.
+// Constants and orders of bytes that several kernels need.
+
+/** All bits of floats but their signs. */
+export const MAGNITUDE = memory.data<u32>([0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff]);
+export const INFINITY = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000]);
+/** The lower half of each byte. */
+export const LOWER_HALVES = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f]);
 
 /** Bytes of the first halves in turn. */
 // @ts-ignore: decorator

@@ -1,4 +1,4 @@
-import { MAGNITUDE } from "./cast";
+import { MAGNITUDE } from "./lanes";
 
 // What quantising does to runs: so many neighbours, one after the other in memory, that share a scale.
 

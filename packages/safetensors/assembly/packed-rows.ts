@@ -1,8 +1,6 @@
-import { interleaved, interleavedEnd, storeDifferences, storeSums } from "./lanes";
+import { interleaved, interleavedEnd, LOWER_HALVES, storeDifferences, storeSums } from "./lanes";
 
 // Codes behind one another, groups of which share a scale: `(q - z) * s`, or with biases `q * s + b`.
-
-const LOWER_HALVES = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f]);
 
 /**
  * So many groups of 4-bit codes, each of a multiple of 32. `zeroStep` is 0 where all groups share one zero; `biases` is 0

@@ -2,8 +2,8 @@
 // places, which are added at the end.
 
 /**
- * `C -= A * transposed(B)`, where A is `[rows, depth]`, B `[columns, depth]` and C `[rows, columns]`. `rows` and `depth` go up to the
- * next multiple of 4, `columns` of 2.
+ * `C -= A * transposed(B)`, where A is `[rows, depth]`, B `[columns, depth]` and C `[rows, columns]`. `rows` goes up to the
+ * next multiple of 4, `columns` and `depth` to that of 2.
  */
 export function subtractProduct(
   c: usize,

@@ -1,8 +1,6 @@
-import { interleaved, interleaved16, interleavedEnd, interleavedEnd16 } from "./lanes";
+import { interleaved, interleaved16, interleavedEnd, interleavedEnd16, LOWER_HALVES } from "./lanes";
 
 // Codes of half a byte each, looked up in a table of any 16 floats, times a scale for each block.
-
-const LOWER_HALVES = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f]);
 
 /**
  * So many blocks behind one another, each of a multiple of 16 codes. The table is in planes: the first bytes of all 16 floats,

@@ -1,5 +1,4 @@
-import { INFINITY, MAGNITUDE } from "./cast";
-import { interleaved16, interleavedEnd16 } from "./lanes";
+import { INFINITY, interleaved16, interleavedEnd16, MAGNITUDE } from "./lanes";
 
 // Casts of floats to F8, to nearest, ties to even. Counts go up to the next multiple of 16. Constants come from memory, as V8
 // makes those in code anew in each round of a loop.

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -44,6 +44,30 @@ describe("the bundle for Node", () => {
         assert.ok(files.includes(posix.join(posix.dirname(file), name)), `${file} asks for ${name}`);
       }
     }
+  });
+
+  it("has source maps, which name only files of the package", () => {
+    let count = 0;
+    for (const file of files.filter((name) => name.includes("/"))) {
+      const { sources } = JSON.parse(readFileSync(join(folder, `${file}.map`), "utf8"));
+      for (const source of sources)
+        assert.ok(existsSync(join(folder, file, "..", source)), `${file}: ${source}`);
+      count += sources.length;
+    }
+    assert.ok(count > 100, `${count} sources`);
+  });
+
+  it("has no parts that import each other in a circle, where the order of loading would count", () => {
+    const importsOf = (file: string): string[] => {
+      const text = readFileSync(join(folder, file), "utf8");
+      const named = text.matchAll(/^(?:import|export)\b[^"]*\bfrom "(\.[^"]+)"/gm);
+      return Array.from(named, ([, name]) => posix.join(posix.dirname(file), name!));
+    };
+    const visit = (file: string, above: readonly string[]): void => {
+      assert.ok(!above.includes(file), [...above, file].join(" → "));
+      for (const next of importsOf(file)) visit(next, [...above, file]);
+    };
+    for (const file of files) visit(file, []);
   });
 
   it("gives by a call of import() the names that are taken", async () => {

@@ -107,9 +107,10 @@ const API: Readonly<Record<string, string>> = {
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
     FileSource checkQuantizable convertPath convertToTorch decompress editCheckpoint editFile fileSink
-    finishEdits folderStore hashCheckpoint hashFile hugePages locateCheckpoint manifestPath openFile openMapped
-    openPath openWeights pathPlace quantizeWeights readHubToken readManifest recordDigests repairCheckpoint
-    rewriteFile saveCheckpoint saveFile saveShares saveTorch verifyManifest writeManifest writeTensors
+    finishEdits folderStore hashCheckpoint hashFile hugePageAdvice hugePages locateCheckpoint manifestPath
+    openFile openMapped openPath openWeights pathPlace quantizeWeights readHubToken readManifest recordDigests
+    repairCheckpoint rewriteFile saveCheckpoint saveFile saveShares saveTorch verifyManifest writeManifest
+    writeTensors
     type:CheckpointEditResult type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile
     type:ConvertedInput type:Defect type:EditOptions type:EditResult type:FileOptions type:FileSink
     type:FinishOptions type:FolderOptions type:HashCheckpointOptions type:HashOptions type:HashedCheckpoint

@@ -9,8 +9,9 @@ export class Arena {
     this.#size = size - (size % 64);
   }
 
-  /** Where so many bytes begin that nobody has, at a cache line; nothing if there is no room. */
+  /** Where so many bytes begin that nobody has, at a cache line; nothing if there is no room, or can be none. */
   lend(bytes: number): number | undefined {
+    if (!(Number.isInteger(bytes) && bytes >= 0)) return undefined;
     const size = Math.ceil(Math.max(1, bytes) / 64) * 64;
     let start = 0;
     let at = 0;

@@ -1,7 +1,8 @@
 import { type CastOptions, castFloats, type FloatDtype, floatCaster } from "../dtype/cast.ts";
 import { DTYPES } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
-import { type CastKernel, type KernelFunctions, type KernelModule, ownKernelModule } from "./module.ts";
+import type { CastKernel, KernelFunctions } from "./functions.ts";
+import { type KernelModule, ownKernelModule } from "./module.ts";
 
 /** Elements that are cast at a time: what they are before, as F32 and after fits the second cache. A multiple of 16. */
 const BLOCK = 1 << 15;

@@ -32,7 +32,7 @@ export { type WriteTensorsOptions, writeTensors } from "./edit/write-tensors.ts"
 export { type FileOptions, FileSource, openFile } from "./file-source.ts";
 export { type FolderOptions, folderStore, pathPlace } from "./folder-store.ts";
 export { readHubToken } from "./hub-token.ts";
-export { hugePages } from "./huge-pages.ts";
+export { hugePageAdvice, hugePages } from "./huge-pages.ts";
 export { type CheckpointFiles, locateCheckpoint } from "./locate.ts";
 export { openMapped } from "./mapped-file.ts";
 export { openPath, openWeights, type PathOptions } from "./open-path.ts";

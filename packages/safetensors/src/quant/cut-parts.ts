@@ -1,5 +1,6 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { type AxisCut, type Cut, type CutRange, cutShape } from "../view/cut.ts";
+import { greatestCommonDivisor } from "./schemes/pieces.ts";
 import type { AxisLink, Part, PartData, QuantizedWeight } from "./weight.ts";
 
 /** What a piece of a weight has of one stored tensor: a part of it, or other bytes in its place. */
@@ -129,7 +130,5 @@ function misfit(weight: QuantizedWeight, text: string, tensor = weight.name): Sa
 }
 
 function leastCommonMultiple(a: number, b: number): number {
-  let [x, y] = [a, b];
-  while (y > 0) [x, y] = [y, x % y];
-  return (a / x) * b;
+  return (a / greatestCommonDivisor(a, b)) * b;
 }

@@ -1,6 +1,7 @@
 import type { FloatDtype } from "../dtype/cast.ts";
 import { CONFIG_PLACES } from "./config.ts";
 import { withMember } from "./json-text.ts";
+import { torchName } from "./torch-floats.ts";
 
 /** Files that are about quantisation only: a dense checkpoint has none of them. */
 export const QUANT_ONLY_FILES: readonly string[] = [
@@ -9,14 +10,6 @@ export const QUANT_ONLY_FILES: readonly string[] = [
   "hf_quant_config.json",
   "quanto_qmap.json",
 ];
-
-/** How transformers names the floats that models are stored in. */
-const TORCH_NAMES: ReadonlyMap<FloatDtype, string> = new Map([
-  ["F64", "float64"],
-  ["F32", "float32"],
-  ["BF16", "bfloat16"],
-  ["F16", "float16"],
-]);
 
 /**
  * The text of a config.json for the same model without quantisation, with the dtype it has then, if that is one for all.
@@ -27,7 +20,7 @@ const TORCH_NAMES: ReadonlyMap<FloatDtype, string> = new Map([
 export function denseConfig(text: string, dtype?: FloatDtype): string {
   let result = text;
   for (const path of CONFIG_PLACES) result = withMember(result, path, undefined);
-  const name = dtype && TORCH_NAMES.get(dtype);
+  const name = dtype && torchName(dtype);
   if (name === undefined) return result;
   const config = JSON.parse(result) as object;
   for (const path of dtypePlaces(config)) result = withMember(result, path, JSON.stringify(name));

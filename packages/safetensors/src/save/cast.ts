@@ -31,7 +31,7 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
     // A tensor of a few bytes may be larger before the cast than the buffer for what it becomes.
     const own = caster.memory ?? (size <= buffer.length ? buffer : new Uint8Array(size));
     const taker = new PieceTaker(tensor, own.subarray(0, size), readOptions);
-    let isReading = true;
+    let isReading = false;
     try {
       for (let done = 0; done < tensor.byteLength; done += size) {
         isReading = true;

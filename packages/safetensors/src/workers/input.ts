@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import type { UrlOptions } from "../source/http.ts";
 import type { SentInput } from "./messages.ts";
+import { shared } from "./shared-arrays.ts";
 
 /** What `openPool` takes: a path, an address, a Blob or File, or bytes. */
 export type PoolInput = string | URL | Blob | ArrayBufferLike | ArrayBufferView;
@@ -17,18 +18,13 @@ export function toSend(
   }
   if (input instanceof Blob) return { kind: "blob", blob: input };
   if (ArrayBuffer.isView(input) || "byteLength" in Object(input))
-    return { kind: "bytes", bytes: shared(input) };
+    return { kind: "bytes", bytes: shared(bytesOf(input)) };
   const text = `${quote(String(input))} cannot be opened: a pool takes a path, an address, a Blob or bytes`;
   throw new SafetensorsError("UNSUPPORTED", text);
 }
 
-/** The bytes in memory that all workers see. */
-function shared(input: ArrayBufferLike | ArrayBufferView): Uint8Array {
-  const bytes = ArrayBuffer.isView(input)
+function bytesOf(input: ArrayBufferLike | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(input)
     ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
     : new Uint8Array(input);
-  if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
 }

@@ -3,6 +3,7 @@ import { DTYPES } from "../dtype/dtype.ts";
 import { SafetensorsError } from "../errors.ts";
 import type { KernelCall } from "../quant/kernels/call.ts";
 import { checkCall } from "../quant/kernels/check.ts";
+import { sharedMemory } from "./memory.ts";
 import {
   type CastMessage,
   type ComputeMessage,
@@ -11,12 +12,8 @@ import {
   type SentBytes,
 } from "./messages.ts";
 import { PoolMemory } from "./pool-memory.ts";
-import { inSharedMemory, shared, sharedMemory } from "./shared-arrays.ts";
-import { processors, startThread, type Thread } from "./thread.ts";
-
-/** Workers, unless said otherwise: more gain little, as they share the way to memory. */
-const USUAL_WORKERS = 4;
-const MAX_WORKERS = 64;
+import { inSharedMemory, shared } from "./shared-arrays.ts";
+import { startThread, type Thread, workerCount } from "./thread.ts";
 
 /** Calls of fewer values are done by one worker: sending takes about as long as the work. */
 const PART_VALUES = 1 << 18;
@@ -55,12 +52,9 @@ interface Hand {
  *   workers or an amount of memory that there cannot be; the signal's reason
  */
 export function openKernelPool(options: KernelPoolOptions = {}): KernelPool {
-  const { workers = Math.min(processors(), USUAL_WORKERS), memory = 0, signal, program } = options;
+  const { memory = 0, signal, program } = options;
   signal?.throwIfAborted();
-  if (!(Number.isInteger(workers) && workers > 0 && workers <= MAX_WORKERS)) {
-    throw new SafetensorsError("OUT_OF_RANGE", `a pool has 1 to ${MAX_WORKERS} workers, not ${workers}`);
-  }
-  return new KernelPool(workers, memory, program, signal);
+  return new KernelPool(workerCount(options.workers), memory, program, signal);
 }
 
 /** See `openKernelPool`. */
@@ -99,9 +93,7 @@ export class KernelPool implements AsyncDisposable {
     if (this.#over !== undefined) throw this.#over;
     const values = call.rows * call.columns;
     checkCall(call, values);
-    const result = into ?? new Uint8Array(sharedMemory((values * DTYPES[dtype].bits) / 8));
-    if (!(result.buffer instanceof SharedArrayBuffer))
-      throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
+    const result = resultOf((values * floatBits(dtype)) / 8, into);
     const parts = this.#partsOf(values);
     const sent = parts > 1 ? inSharedMemory(call) : call;
     await this.#share(parts, (part) => ({
@@ -133,7 +125,7 @@ export class KernelPool implements AsyncDisposable {
   /**
    * What `castFloats` gives, in shared memory. Bytes that are not in shared memory are copied there first.
    *
-   * @param into shared memory of the size of the result; new memory unless given
+   * @param into shared memory of the size of the result, none of which is `bytes`; new memory unless given
    * @throws as `dense`; `SIZE_MISMATCH` as `castFloats`
    */
   async cast(from: FloatDtype, to: FloatDtype, bytes: Uint8Array, into?: Uint8Array): Promise<Uint8Array> {
@@ -145,16 +137,11 @@ export class KernelPool implements AsyncDisposable {
       const text = `${bytes.length} bytes of ${from} are no whole elements, or no whole bytes as ${to}`;
       throw new SafetensorsError("SIZE_MISMATCH", text);
     }
-    const result = into ?? new Uint8Array(sharedMemory(size));
-    if (!(result.buffer instanceof SharedArrayBuffer))
-      throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
-    if (result.length !== size)
-      throw new SafetensorsError("SIZE_MISMATCH", `there are ${result.length} bytes for a result of ${size}`);
+    const result = resultOf(size, into);
     const parts = this.#partsOf(count);
-    const sent = bytes.buffer instanceof SharedArrayBuffer ? bytes : shared(bytes);
     const send = (array: Uint8Array): SentBytes => this.#memory?.send(array) ?? array;
     const next = new Int32Array(new SharedArrayBuffer(4));
-    const work = { kind: "cast", from, to, bytes: send(sent), result: send(result), next } as const;
+    const work = { kind: "cast", from, to, bytes: send(shared(bytes)), result: send(result), next } as const;
     await this.#share(parts, () => work);
     return result;
   }
@@ -175,7 +162,7 @@ export class KernelPool implements AsyncDisposable {
     if (failed) throw (failed as PromiseRejectedResult).reason;
   }
 
-  /** Ends the workers; what they are doing fails. */
+  /** Ends the workers; what they are doing fails, once they have stopped. */
   async close(): Promise<void> {
     await this.#end(new SafetensorsError("CLOSED", "the pool has been closed"));
   }
@@ -221,12 +208,25 @@ export class KernelPool implements AsyncDisposable {
   async #end(error: unknown): Promise<void> {
     this.#over ??= error;
     this.#signal?.removeEventListener("abort", this.#abort);
+    // Before a call fails its memory is nobody's: whoever gave it may put it to another use then.
+    await Promise.allSettled(this.#hands.map(({ thread }) => thread.stop()));
     for (const { waiting } of this.#hands) {
       for (const { reject } of waiting.values()) reject(this.#over);
       waiting.clear();
     }
-    await Promise.all(this.#hands.map(({ thread }) => thread.stop()));
   }
+}
+
+/**
+ * The memory for a result.
+ *
+ * @throws `UNSUPPORTED`, `SIZE_MISMATCH` if the one that is given is not shared or not of that size
+ */
+function resultOf(size: number, into: Uint8Array = new Uint8Array(sharedMemory(size))): Uint8Array {
+  if (!(into.buffer instanceof SharedArrayBuffer))
+    throw new SafetensorsError("UNSUPPORTED", "workers write only into a SharedArrayBuffer");
+  if (into.length === size) return into;
+  throw new SafetensorsError("SIZE_MISMATCH", `there are ${into.length} bytes for a result of ${size}`);
 }
 
 function floatBits(dtype: FloatDtype): number {

@@ -43,7 +43,7 @@ export class SharedMemory {
     if (size > room) return undefined;
     const most = Math.min(2 * size, room);
     const at = this.#spare.findIndex(({ byteLength }) => byteLength >= size && byteLength <= most);
-    const memory = at < 0 ? fresh(size) : this.#spare.splice(at, 1)[0]!;
+    const memory = at < 0 ? sharedMemory(size) : this.#spare.splice(at, 1)[0]!;
     if (at >= 0) this.#spareBytes -= memory.byteLength;
     this.#used += memory.byteLength + beside;
     this.#trim();
@@ -67,7 +67,8 @@ export class SharedMemory {
   }
 }
 
-function fresh(size: number): SharedArrayBuffer {
-  countForCollector(size);
-  return new SharedArrayBuffer(size);
+/** New shared memory, which the garbage collector learns of. */
+export function sharedMemory(bytes: number): SharedArrayBuffer {
+  countForCollector(bytes);
+  return new SharedArrayBuffer(bytes);
 }

@@ -13,13 +13,7 @@ import type { WantedTensor } from "./groups.ts";
 import { checkpointOf } from "./headers.ts";
 import { type PoolInput, toSend } from "./input.ts";
 import type { SentIndex, TensorForm } from "./messages.ts";
-import { processors } from "./thread.ts";
-
-/** Workers, unless said otherwise: more gain little, as they share the way to memory. */
-const USUAL_WORKERS = 4;
-
-/** Most workers: each costs some 10 MiB and a start, and none is faster for being one of hundreds. */
-const MAX_WORKERS = 64;
+import { workerCount } from "./thread.ts";
 
 /** Options of `openPool`. */
 export interface PoolOptions extends ReadOptions, Pick<UrlOptions, "headers" | "retry"> {
@@ -80,15 +74,9 @@ export interface PoolTensorInfo {
  *   served with the headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`
  */
 export async function openPool(input: PoolInput, options: PoolOptions = {}): Promise<WorkerPool> {
-  const { signal, mode, program, workers = Math.min(processors(), USUAL_WORKERS) } = options;
+  const { signal, mode, program } = options;
   signal?.throwIfAborted();
-  if (!(Number.isInteger(workers) && workers > 0 && workers <= MAX_WORKERS)) {
-    throw new SafetensorsError(
-      "OUT_OF_RANGE",
-      `a pool has 1 to ${MAX_WORKERS} workers, ${workers} is not possible`,
-    );
-  }
-  const crew = new Crew(workers, program);
+  const crew = new Crew(workerCount(options.workers), program);
   const abort = (): void => void crew.end(signal?.reason);
   signal?.addEventListener("abort", abort);
   try {

@@ -1,5 +1,5 @@
 import type { KernelCall } from "../quant/kernels/call.ts";
-import { countForCollector } from "./memory.ts";
+import { sharedMemory } from "./memory.ts";
 
 /** The call with its arrays in shared memory, so that it is not copied for each worker. */
 export function inSharedMemory(call: KernelCall): KernelCall {
@@ -13,15 +13,10 @@ export function inSharedMemory(call: KernelCall): KernelCall {
   return Object.fromEntries(moved) as KernelCall;
 }
 
-/** A copy in shared memory. */
+/** Bytes in shared memory: the same if they are there already, else a copy. */
 export function shared(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
   const copy = new Uint8Array(sharedMemory(bytes.length));
   copy.set(bytes);
   return copy;
-}
-
-/** New shared memory, which the garbage collector learns of. */
-export function sharedMemory(bytes: number): SharedArrayBuffer {
-  countForCollector(bytes);
-  return new SharedArrayBuffer(bytes);
 }

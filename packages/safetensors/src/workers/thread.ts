@@ -78,8 +78,25 @@ export function startThread(program: URL | undefined, events: ThreadEvents): Thr
   return fromWeb(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), events);
 }
 
+/** Workers, unless said otherwise: more gain little, as they share the way to memory. */
+const USUAL_WORKERS = 4;
+
+/** Most workers: each costs some 10 MiB and a start, and none is faster for being one of hundreds. */
+const MAX_WORKERS = 64;
+
+/**
+ * The number of workers of a pool: the one that is asked for, or else one for each processor, 4 at most.
+ *
+ * @throws `OUT_OF_RANGE` for a number that there cannot be
+ */
+export function workerCount(asked: number | undefined): number {
+  const count = asked ?? Math.min(processors(), USUAL_WORKERS);
+  if (Number.isInteger(count) && count > 0 && count <= MAX_WORKERS) return count;
+  throw new SafetensorsError("OUT_OF_RANGE", `a pool has 1 to ${MAX_WORKERS} workers, not ${count}`);
+}
+
 /** Processors of this machine, as far as the runtime tells. */
-export function processors(): number {
+function processors(): number {
   const { navigator } = globalThis as { navigator?: { readonly hardwareConcurrency?: number } };
   return navigator?.hardwareConcurrency ?? builtin("os")?.availableParallelism() ?? 1;
 }

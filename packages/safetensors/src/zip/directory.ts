@@ -177,7 +177,8 @@ function safeNames(lines: Uint8Array, count: number): string[] | undefined {
   } catch {
     return undefined;
   }
-  const names = text.split("\n");
+  // Names of nothing but line breaks must not make an array of millions.
+  const names = text.split("\n", count + 1);
   return names.length === count && !UNSAFE_LINE.test(text) ? names : undefined;
 }
 

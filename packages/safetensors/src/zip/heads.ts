@@ -2,7 +2,7 @@
 export interface HeadTaker {
   /** Bytes of each member that should be among them. */
   readonly size: number;
-  /** The member in a row, of so many bytes as it is stored, begins at `at`, and may go on beyond the bytes. */
+  /** The member in a row, of so many bytes as it is stored, begins at `at`. It may go on, or even begin, beyond the bytes. */
   take(row: number, bytes: Uint8Array, at: number, memberSize: number): void;
 }
 

@@ -34,4 +34,11 @@ describe("an arena", () => {
     });
     fc.assert(sound, { seed: 42, numRuns: 200 });
   });
+
+  it("lends nothing where no number of bytes is asked for", () => {
+    const arena = new Arena(4096);
+    for (const bytes of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY])
+      assert.equal(arena.lend(bytes), undefined);
+    assert.equal(arena.lend(4096), 0);
+  });
 });

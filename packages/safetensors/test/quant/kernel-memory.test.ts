@@ -29,6 +29,8 @@ describe("memory of the kernels", () => {
       const memory = kernels.allocate(100);
       assert.deepEqual([memory.length, memory.buffer.byteLength], [100, 100]);
       kernels.release(memory);
+      assert.throws(() => kernels.allocate(-1), RangeError);
+      assert.throws(() => kernels.cast("F32", "BF16", memory, new Uint8Array(51)), { code: "SIZE_MISMATCH" });
     }
   });
 });

@@ -7,6 +7,7 @@ import { dequantized } from "../../src/quant/dequantize.ts";
 import { findQuantized } from "../../src/quant/find.ts";
 import { quantizedConfig } from "../../src/quant/make/config.ts";
 import { nvfp4GlobalScale } from "../../src/quant/make/fp4.ts";
+import type { StoredPart } from "../../src/quant/make/quantizer.ts";
 import { type QuantizerOptions, quantizerOf } from "../../src/quant/make/quantizer-of.ts";
 import { viewOf } from "../parallel/tensors.ts";
 import { numbers, raises } from "../support.ts";
@@ -63,7 +64,7 @@ describe("quantisers", () => {
   it("store what they describe, in the same order", () => {
     const scheme = fc.constantFrom(...SCHEMES);
     const dtype = fc.constantFrom<FloatDtype>("F32", "BF16", "F16", "F64");
-    const size = fc.constantFrom(8, 32, 48, 128, 136);
+    const size = fc.constantFrom(1, 8, 32, 48, 128, 136);
     fc.assert(
       fc.property(scheme, dtype, size, size, fc.integer(), (name, dtype, rows, columns, seed) => {
         const quantizer = quantizerOf(name);
@@ -79,6 +80,13 @@ describe("quantisers", () => {
       }),
       { seed: 42, numRuns: 60 },
     );
+  });
+
+  it("state one scale for all in one form, however many rows it is for", () => {
+    for (const rows of [1, 2]) {
+      const described = quantizerOf("fp8-tensor").describe([rows, 8], "BF16") as readonly StoredPart[];
+      assert.deepEqual(described[1], { role: "weight_scale", dtype: "BF16", shape: [1] });
+    }
   });
 
   for (const [scheme, most] of [

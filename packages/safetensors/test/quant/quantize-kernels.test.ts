@@ -167,6 +167,8 @@ describe("whole weights", () => {
       "awq-int4-g32",
       "ct-int4-g128",
       "ct-int5-asym",
+      "mxfp4",
+      "nvfp4",
     ])
       assertSame((kernels) => quantizerOf(scheme).quantize(values, [128, 256], "BF16", kernels));
   });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import fc from "fast-check";
 import { castFloats } from "../../src/dtype/cast.ts";
 import { DTYPES } from "../../src/dtype/dtype.ts";
@@ -75,6 +76,7 @@ describe("a pool for kernel calls", () => {
     assert.equal(await pool.dense(call, "F32", into), into);
     assert.deepEqual(into, values);
     await assert.rejects(pool.dense(call, "F32", values), { code: "UNSUPPORTED" });
+    await assert.rejects(pool.dense(call, "I8" as "F32"), { code: "UNSUPPORTED" });
     await assert.rejects(pool.dense(call, "F32", into.subarray(4)), { code: "SIZE_MISMATCH" });
   });
 
@@ -141,6 +143,7 @@ describe("a pool for kernel calls", () => {
       lender.release(memory);
     }
     assert.equal(lender.allocate(500).byteOffset, first.byteOffset);
+    assert.throws(() => lender.allocate(-1), RangeError);
     // The work that is shared out is done there, too.
     assert.deepEqual(
       await lender.dense(callOf(1), "BF16", lender.allocate(2048)),
@@ -175,6 +178,20 @@ describe("a pool for kernel calls", () => {
     await assert.rejects(stopped, /^Error: enough/);
     await assert.rejects(other.dense(callOf(1), "F32"), /^Error: enough/);
     assert.throws(() => openKernelPool({ signal: stopper.signal }), /^Error: enough/);
+  });
+
+  it("fails a call only when nobody writes into its memory any more", async () => {
+    const stopper = new AbortController();
+    const program = new URL("./endless-program.js", import.meta.url);
+    const endless = openKernelPool({ workers: 1, program, signal: stopper.signal });
+    const into = new Uint8Array(new SharedArrayBuffer(1 << 20));
+    const casting = endless.cast("F32", "F32", new Uint8Array(into.length), into);
+    while (into[0] === 0) await setTimeout(1);
+    stopper.abort();
+    await assert.rejects(casting, { name: "AbortError" });
+    const last = into.at(-1);
+    await setTimeout(100);
+    assert.equal(into.at(-1), last);
   });
 
   it("needs a number of workers that is possible", () => {

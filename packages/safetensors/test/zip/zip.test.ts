@@ -70,6 +70,13 @@ test("names with breaks of lines are names like others, and do not hide one that
       );
 });
 
+test("names of line breaks do not make a list of as many names", async (context) => {
+  const { mock } = context.mock.method(String.prototype, "split");
+  await open([A, { name: `root/b${"\n".repeat(1000)}b`, data: bytes("") }]);
+  const lengths = mock.calls.map(({ result }) => (result as unknown as string[]).length);
+  assert.deepEqual(lengths, [3]);
+});
+
 test("an archive without members", async () => {
   assert.deepEqual(await contents(await open([])), []);
   assert.deepEqual(await contents(await open([], { zip64: true })), []);

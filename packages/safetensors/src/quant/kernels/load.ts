@@ -1,4 +1,4 @@
-import { castFloats, type FloatDtype } from "../../dtype/cast.ts";
+import type { FloatDtype } from "../../dtype/cast.ts";
 import { DTYPES } from "../../dtype/dtype.ts";
 import { SafetensorsError } from "../../errors.ts";
 import { Arena } from "../../kernels/arena.ts";
@@ -25,7 +25,12 @@ export interface Kernels {
    * @throws as `run` and `castFloats` do
    */
   dense(call: KernelCall, dtype: FloatDtype, into?: Uint8Array): Uint8Array;
-  /** What `castFloats` gives. None of `into`, which has the size of the result, may be `bytes`. */
+  /**
+   * What `castFloats` gives.
+   *
+   * @param into memory of the size of the result, none of which is `bytes`; new memory unless given
+   * @throws as `castFloats`; `SIZE_MISMATCH` if `into` has another size
+   */
   cast(from: FloatDtype, to: FloatDtype, bytes: Uint8Array, into?: Uint8Array): Uint8Array;
   /**
    * Memory that `cast` need not copy from or into, which makes it up to twice as fast: out of what `loadKernels` was told
@@ -53,11 +58,7 @@ export const plainKernels: Kernels = {
     denseWasm(undefined, call, dtype, into);
     return into;
   },
-  cast: (from, to, bytes, into) => {
-    const cast = castFloats(from, to, bytes);
-    into?.set(cast);
-    return into ?? cast;
-  },
+  cast: (from, to, bytes, into) => castFloatsBy(undefined, from, to, bytes, into),
   allocate: (bytes) => new Uint8Array(bytes),
   release: () => {},
 };

@@ -9,32 +9,19 @@ import type {
   ScaledNibblesCall,
 } from "./call.ts";
 import { groupOfColumns } from "./groups.ts";
+import { columnInput, input, type JobSize } from "./wasm-steps.ts";
 
-/** A call as steps for kernels in WebAssembly: `units` of so many values, which lie behind one another in the output. */
-export interface WasmJob {
-  readonly units: number;
-  readonly values: number;
-  /** The units of a step are a multiple of it, but for the last. */
-  readonly multiple: number;
+/** A call as steps for kernels in WebAssembly. */
+export interface WasmJob extends JobSize {
   /** Puts the values of some units at an address. */
   fill(first: number, count: number, out: number): void;
 }
-
-/** Values of a step: as F32 they fit the second cache, from where they are copied out. */
-const STEP = 1 << 16;
 
 /** Of fewer values the way into the memory and out of it costs more than it saves. */
 const LEAST = 256;
 
 /** Bytes of an array of a call that are copied before the first step, and of the values of a step of units that are long. */
 const MOST_BYTES = 16 << 20;
-
-type Size = Pick<WasmJob, "units" | "values" | "multiple">;
-
-/** Units of a step. */
-export function stepUnits({ units, values, multiple }: Size): number {
-  return Math.min(units, Math.max(multiple, Math.floor(STEP / values / multiple) * multiple));
-}
 
 /**
  * Kernels for the calls that are usual; `undefined` for others. The call is checked already, and not empty.
@@ -201,55 +188,4 @@ function neighbours(groups: Int32Array | number, columns: number): number | unde
   if (other === 0) return undefined;
   const group = other < 0 ? columns : other;
   return groups.every((of, column) => of === Math.floor(column / group)) ? group : undefined;
-}
-
-/** Gives the address of what an array has for some units, `bytes` for each, which it copies if need be. */
-function input(
-  module: KernelModule,
-  array: Uint8Array | Uint32Array | Float32Array,
-  bytes: number,
-  size: Size,
-): (first: number, count: number) => number {
-  const address = module.reserve(stepUnits(size) * bytes);
-  const all = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  return (first, count) => {
-    module.bytes(address, count * bytes).set(all.subarray(first * bytes, (first + count) * bytes));
-    return address;
-  };
-}
-
-/**
- * Gives the words of some rows, `perWord` of which share one, in all columns: copied whole before the first step, or if they
- * are many for each step. Where columns would lie a multiple of 4 KiB apart, all in the same few places of the caches,
- * they are moved apart.
- */
-function columnInput(
-  module: KernelModule,
-  words: Uint32Array,
-  perWord: number,
-  size: Size,
-  most: number,
-): (first: number, count: number) => { readonly address: number; readonly stride: number } {
-  const width = size.units / perWord;
-  const height = words.length / width;
-  const copy = (address: number, stride: number, first: number, count: number): void => {
-    const target = module.words(address, (height * stride) / 4);
-    for (let i = 0; i < height; i++) {
-      const start = i * width + first;
-      target.set(words.subarray(start, start + count), (i * stride) / 4);
-    }
-  };
-  if (words.byteLength > most) {
-    const address = module.reserve((height * stepUnits(size) * 4) / perWord);
-    return (first, count) => {
-      const stride = (count / perWord) * 4;
-      copy(address, stride, first / perWord, count / perWord);
-      return { address, stride };
-    };
-  }
-  const isApart = width % 1024 !== 0;
-  const stride = width * 4 + (isApart ? 0 : 64);
-  const address = isApart ? module.place(words) : module.reserve(height * stride);
-  if (!isApart) copy(address, stride, 0, width);
-  return (first) => ({ address: address + (first / perWord) * 4, stride });
 }

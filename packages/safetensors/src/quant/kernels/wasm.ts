@@ -5,7 +5,8 @@ import type { KernelModule } from "../../kernels/module.ts";
 import type { KernelCall } from "./call.ts";
 import { checkCall } from "./check.ts";
 import { runKernel } from "./run.ts";
-import { stepUnits, wasmJob } from "./wasm-jobs.ts";
+import { wasmJob } from "./wasm-jobs.ts";
+import { stepUnits } from "./wasm-steps.ts";
 
 /** Which part of a call is done: those of `parts` that are about as large. */
 export interface Part {

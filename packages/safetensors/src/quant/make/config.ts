@@ -1,4 +1,5 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
+import { torchName } from "../torch-floats.ts";
 import { modelScaleDtype } from "./grouped-codes.ts";
 import { type IntegerName, integerNameOf } from "./quantizer-of.ts";
 
@@ -112,19 +113,13 @@ function fp8BlockConfig(model: QuantizedModel): Config {
   };
 }
 
-const TORCH_DTYPES: ReadonlyMap<FloatDtype, string> = new Map([
-  ["F32", "float32"],
-  ["F16", "float16"],
-  ["BF16", "bfloat16"],
-]);
-
 /** Without `llm_int8_threshold`: it must be a float, and a JSON writer of JavaScript has none that are whole. */
 function nf4Config(model: QuantizedModel): Config {
   return {
     quant_method: "bitsandbytes",
     _load_in_4bit: true,
     _load_in_8bit: false,
-    bnb_4bit_compute_dtype: TORCH_DTYPES.get(modelScaleDtype(model.dtype)),
+    bnb_4bit_compute_dtype: torchName(modelScaleDtype(model.dtype)),
     bnb_4bit_quant_storage: "uint8",
     bnb_4bit_quant_type: "nf4",
     bnb_4bit_use_double_quant: false,

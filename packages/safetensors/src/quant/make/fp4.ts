@@ -33,8 +33,8 @@ export function mxfp4Quantizer(rule: MxScaleRule = "even"): WeightQuantizer {
       { role: "weight_packed", dtype: "U8", shape: [rows, columns / 2] },
       { role: "weight_scale", dtype: "U8", shape: [rows, columns / MX_BLOCK] },
     ],
-    quantize(values, rows, columns) {
-      const exponents = mxExponents(largestOfBlocks(values, MX_BLOCK), rule);
+    quantize(values, rows, columns, _, { runs }) {
+      const exponents = mxExponents(runs.largest(values, MX_BLOCK), rule);
       const scales = toFloat32("F8_E8M0", exponents, exponents.length);
       return new Map([
         ["weight_packed", part("U8", [rows, columns / 2], fp4Codes(values, scales, MX_BLOCK))],
@@ -76,11 +76,12 @@ export function nvfp4Quantizer(globalScale?: number): WeightQuantizer {
       { role: "weight_scale", dtype: "F8_E4M3", shape: [rows, columns / NV_BLOCK] },
       { role: "weight_global_scale", dtype: "F32", shape: [1] },
     ],
-    quantize(values, rows, columns, dtype) {
-      const global = Math.fround(globalScale ?? nvfp4GlobalScale(largestIn(values), dtype));
+    quantize(values, rows, columns, dtype, { runs }) {
+      const amax = runs.largest(values, NV_BLOCK);
+      const global = Math.fround(globalScale ?? nvfp4GlobalScale(largestIn(amax), dtype));
       const local = roundedTo(
         innerDtype(dtype),
-        largestOfBlocks(values, NV_BLOCK).map((amax) => amax / MAX),
+        amax.map((value) => value / MAX),
       );
       const stored = toSmallFloat(
         local.map((scale) => scale * global),
@@ -118,12 +119,6 @@ export function nvfp4GlobalScale(amax: number, dtype: FloatDtype): number {
 /** What scales are computed in: F16 does not have the range. */
 function innerDtype(dtype: FloatDtype): FloatDtype {
   return modelScaleDtype(dtype) === "BF16" ? "BF16" : "F32";
-}
-
-function largestOfBlocks(values: Float32Array, block: number): Float32Array {
-  const amax = new Float32Array(values.length / block);
-  for (let i = 0; i < amax.length; i++) amax[i] = largestIn(values, i * block, (i + 1) * block);
-  return amax;
 }
 
 /** Values that are divided before they are looked up, so few that they stay in the cache. */

@@ -11,14 +11,25 @@ const MAX = 448;
 const BLOCK = 128;
 
 /** compressed-tensors FP8_DYNAMIC: one scale for each output. */
-export const fp8Dynamic: WeightQuantizer = perRows("fp8-dynamic", () => 1);
+export const fp8Dynamic: WeightQuantizer = perScale(
+  "fp8-dynamic",
+  () => 1,
+  (rows) => [rows, 1],
+);
 
 /** compressed-tensors FP8 with one scale for the whole weight. */
-export const fp8Tensor: WeightQuantizer = perRows("fp8-tensor", (rows) => rows);
+export const fp8Tensor: WeightQuantizer = perScale(
+  "fp8-tensor",
+  (rows) => rows,
+  () => [1],
+);
 
 /** F8_E4M3 of `w / scale`, with `scale = amax / 448` in the model's dtype, for every so many rows. */
-function perRows(scheme: string, rowsIn: (rows: number) => number): WeightQuantizer {
-  const scaleShape = (rows: number): number[] => (rowsIn(rows) === 1 ? [rows, 1] : [1]);
+function perScale(
+  scheme: string,
+  rowsIn: (rows: number) => number,
+  scaleShape: (rows: number) => number[],
+): WeightQuantizer {
   return quantizerFrom({
     scheme,
     describe: (rows, columns, dtype) => [
@@ -63,7 +74,7 @@ export const fp8Block: WeightQuantizer = quantizerFrom({
     // Each row of a block is a run.
     const ofRuns = new Float32Array(rows * across);
     for (let row = 0; row < rows; row++) {
-      const block = (row >> 7) * across;
+      const block = Math.floor(row / BLOCK) * across;
       ofRuns.set(factors.subarray(block, block + across), row * across);
     }
     const codes = runs.multiplyToE4M3(values, BLOCK, ofRuns);

@@ -64,13 +64,3 @@ export function modelScaleDtype(dtype: FloatDtype): FloatDtype {
   if (dtype === "F64") return "F32";
   return DTYPES[dtype].bits < 16 ? "BF16" : dtype;
 }
-
-/** `[rows, columns]` as `[columns, rows]`. */
-export function transposed<T extends Float32Array | Uint8Array>(values: T, rows: number, columns: number): T {
-  const turned = values.slice() as T;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++)
-      turned[column * rows + row] = values[row * columns + column]!;
-  }
-  return turned;
-}

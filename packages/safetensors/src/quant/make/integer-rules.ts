@@ -1,6 +1,7 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { roundedTo } from "./grouped-codes.ts";
-import { nearestInteger, type Ranges } from "./kernels/runs.ts";
+import { nearestInteger } from "./kernels/nearest.ts";
+import type { Ranges } from "./kernels/runs.ts";
 
 /** Scales and zero points of all groups: `w = (code - zero) * scale`. */
 export interface IntegerGrid {

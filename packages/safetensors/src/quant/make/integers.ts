@@ -1,6 +1,7 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
+import { transposed } from "../transposed.ts";
 import { groupMisfit, quantizerFrom } from "./define.ts";
-import { type GroupedCodes, modelScaleDtype, transposed } from "./grouped-codes.ts";
+import { type GroupedCodes, modelScaleDtype } from "./grouped-codes.ts";
 import {
   awqAsymmetric,
   compressedTensorsAsymmetric,
@@ -14,7 +15,7 @@ import { packAwq } from "./pack-awq.ts";
 import { packCompressedTensors } from "./pack-compressed-tensors.ts";
 import { packGptq } from "./pack-gptq.ts";
 import type { StoredPart, WeightQuantizer } from "./quantizer.ts";
-import { wordsOf } from "./words.ts";
+import { wordCount } from "./words.ts";
 
 /** Integers of a number of bits, with one scale for every group of neighbours along the inputs. */
 export interface IntegerFormat {
@@ -34,8 +35,8 @@ export function gptqQuantizer({ bits, group, symmetric }: IntegerFormat): Weight
       wordMisfit("inputs", columns, bits) ??
       wordMisfit("outputs", rows, bits),
     describe: (rows, columns) => [
-      stored("qweight", "I32", wordsOf(columns, bits), rows),
-      stored("qzeros", "I32", columns / groupIn(columns, group), wordsOf(rows, bits)),
+      stored("qweight", "I32", wordCount(columns, bits), rows),
+      stored("qzeros", "I32", columns / groupIn(columns, group), wordCount(rows, bits)),
       stored("scales", "F16", columns / groupIn(columns, group), rows),
       stored("g_idx", "I32", columns),
     ],
@@ -72,10 +73,10 @@ export function compressedTensorsQuantizer({ bits, group, symmetric }: IntegerFo
     describe(rows, columns, dtype) {
       const groups = columns / groupIn(columns, group);
       return [
-        stored("weight_packed", "I32", rows, wordsOf(columns, bits)),
+        stored("weight_packed", "I32", rows, wordCount(columns, bits)),
         stored("weight_scale", modelScaleDtype(dtype), rows, groups),
         stored("weight_shape", "I64", 2),
-        ...(symmetric ? [] : [stored("weight_zero_point", "I32", wordsOf(rows, bits), groups)]),
+        ...(symmetric ? [] : [stored("weight_zero_point", "I32", wordCount(rows, bits), groups)]),
       ];
     },
     quantize(values, rows, columns, dtype, { runs }) {

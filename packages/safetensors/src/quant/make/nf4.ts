@@ -1,4 +1,5 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
+import { torchName } from "../torch-floats.ts";
 import { quantizerFrom } from "./define.ts";
 import { modelScaleDtype, part } from "./grouped-codes.ts";
 import { largestIn } from "./kernels/runs.ts";
@@ -32,12 +33,6 @@ const LIMITS: Float32Array = VALUES.subarray(1).map((value, i) => Math.fround(VA
 
 /** Smaller magnitudes count as this, so that nothing is divided by zero. */
 const LEAST = Math.fround(1e-38);
-
-const PYTHON_DTYPES: ReadonlyMap<FloatDtype, string> = new Map([
-  ["F32", "float32"],
-  ["F16", "float16"],
-  ["BF16", "bfloat16"],
-]);
 
 /**
  * bitsandbytes NF4, blocks of 64, scales as they are ("absmax", not quantised again). Its tensors are the weight, as a column
@@ -104,7 +99,7 @@ function nearest(value: number): number {
 
 /** What is no tensor of the quantisation's state, as Python's json.dumps has it. */
 function stateOf(rows: number, columns: number, dtype: FloatDtype): Uint8Array {
-  const name = PYTHON_DTYPES.get(modelScaleDtype(dtype));
+  const name = torchName(modelScaleDtype(dtype));
   const json = `{"quant_type": "nf4", "blocksize": ${BLOCK}, "dtype": "${name}", "shape": [${rows}, ${columns}]}`;
   return new TextEncoder().encode(json);
 }

@@ -1,7 +1,8 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
+import { transposed } from "../transposed.ts";
 import type { PartData } from "../weight.ts";
-import { type GroupedCodes, groupCount, part, scalesPart, transposed } from "./grouped-codes.ts";
-import { packColumns, packRows, wordsOf } from "./words.ts";
+import { type GroupedCodes, groupCount, part, scalesPart } from "./grouped-codes.ts";
+import { packColumns, packRows, wordCount } from "./words.ts";
 
 /**
  * compressed-tensors, format "pack-quantized": `weight_packed` I32 [N, ceil(K * bits / 32)], `weight_scale` [N, G],
@@ -22,13 +23,13 @@ export function packCompressedTensors(
   const [rows, columns] = shape;
   const count = groupCount(weight);
   const parts = new Map([
-    ["weight_packed", part("I32", [rows, wordsOf(columns, bits)], packRows(codes, rows, columns, bits))],
+    ["weight_packed", part("I32", [rows, wordCount(columns, bits)], packRows(codes, rows, columns, bits))],
     ["weight_scale", scalesPart(transposed(scales, count, rows), [rows, count], scaleDtype)],
     ["weight_shape", part("I64", [2], BigInt64Array.from([BigInt(rows), BigInt(columns)]))],
   ]);
   if (!symmetric) {
     const packed = packColumns(zeros, count, rows, bits);
-    parts.set("weight_zero_point", part("I32", [wordsOf(rows, bits), count], packed));
+    parts.set("weight_zero_point", part("I32", [wordCount(rows, bits), count], packed));
   }
   if (typeof groups !== "number") parts.set("weight_g_idx", part("I32", [columns], groups));
   return parts;

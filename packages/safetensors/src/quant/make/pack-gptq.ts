@@ -1,7 +1,7 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import type { PartData } from "../weight.ts";
 import { type GroupedCodes, groupCount, part, scalesPart } from "./grouped-codes.ts";
-import { packColumns, packRows, wordsOf } from "./words.ts";
+import { packColumns, packRows, wordCount } from "./words.ts";
 
 /**
  * GPTQ tensors: `qweight` I32 [ceil(K * bits / 32), N], `qzeros` I32 [G, ceil(N * bits / 32)], `scales` [G, N], `g_idx` I32
@@ -21,8 +21,8 @@ export function packGptq(weight: GroupedCodes, scaleDtype: FloatDtype = "F16"): 
       ? Int32Array.from({ length: columns }, (_, column) => Math.floor(column / groups))
       : groups;
   return new Map([
-    ["qweight", part("I32", [wordsOf(columns, bits), rows], packColumns(codes, rows, columns, bits))],
-    ["qzeros", part("I32", [count, wordsOf(rows, bits)], packRows(lessOne, count, rows, bits))],
+    ["qweight", part("I32", [wordCount(columns, bits), rows], packColumns(codes, rows, columns, bits))],
+    ["qzeros", part("I32", [count, wordCount(rows, bits)], packRows(lessOne, count, rows, bits))],
     ["scales", scalesPart(scales, [count, rows], scaleDtype)],
     ["g_idx", part("I32", [columns], groupOf)],
   ]);

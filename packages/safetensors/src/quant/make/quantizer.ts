@@ -25,7 +25,7 @@ export interface WeightQuantizer {
    *
    * @param values of the weight, row by row; they are not changed
    * @param dtype of the dense weight; scales that the scheme keeps in the model's dtype have it
-   * @param kernels from `loadQuantizeKernels`, for F8 and integers; those in JavaScript if not given
+   * @param kernels from `loadQuantizeKernels`; those in JavaScript if not given
    * @throws `UNSUPPORTED` for a NaN or an infinity, naming the element; for scales that their dtype cannot hold; and for a
    * shape that `describe` refuses. `SIZE_MISMATCH` if the values do not fill the shape
    */

@@ -124,7 +124,7 @@ const TOGETHER: ReadonlyMap<string, string> = new Map([
  * A name for all weights that are quantised together or not at all, the same for each of them; nothing if it is alone.
  * Those of experts are more than share a scale: see `sharesScale`.
  */
-export function runAsOne(name: string): string | undefined {
+function runAsOne(name: string): string | undefined {
   const experts = /^(.*\.experts)\.\d+\./.exec(name)?.[1];
   return experts ?? sharesScale(name);
 }

@@ -2,13 +2,13 @@
 const TILE = 64;
 
 /** 32-bit words that a dense stream of codes takes. */
-export function wordsOf(count: number, bits: number): number {
+export function wordCount(count: number, bits: number): number {
   return Math.ceil((count * bits) / 32);
 }
 
 /** Each row a dense stream of codes, the lowest bits first: `[rows, columns]` gives `[rows, words]`. */
 export function packRows(codes: Uint8Array, rows: number, columns: number, bits: number): Uint32Array {
-  const words = wordsOf(columns, bits);
+  const words = wordCount(columns, bits);
   const packed = new Uint32Array(rows * words);
   for (let row = 0; row < rows; row++) {
     for (let word = 0; word < words; word++)
@@ -19,7 +19,7 @@ export function packRows(codes: Uint8Array, rows: number, columns: number, bits:
 
 /** The same with the streams in columns: `[rows, columns]` gives `[words, rows]`. */
 export function packColumns(codes: Uint8Array, rows: number, columns: number, bits: number): Uint32Array {
-  const words = wordsOf(columns, bits);
+  const words = wordCount(columns, bits);
   const packed = new Uint32Array(words * rows);
   const isNibbles = bits === 4 && columns % 8 === 0 && codes.byteOffset % 4 === 0;
   const fours = isNibbles ? new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4) : undefined;

@@ -1,10 +1,12 @@
 import { toFloat32 } from "../../dtype/decode.ts";
 import { asTypedArray } from "../../dtype/typed-array.ts";
 import type { ModuleTensors } from "../scheme.ts";
+import { transposed } from "../transposed.ts";
 import type { PartData, QuantizedWeight } from "../weight.ts";
 import { awqWeight, bitsProblem, paddedGroups } from "./awq-parts.ts";
 import type { GptqConfig } from "./gptq-config.ts";
-import { each, IN, OUT, part, scalesDtype } from "./gptq-parts.ts";
+import { IN, OUT, scalesDtype } from "./gptq-parts.ts";
+import { along, partOf } from "./pieces.ts";
 
 /** Rows that are stored together, and inputs of each that follow each other. */
 const ROWS = 4;
@@ -45,19 +47,16 @@ export function fastWeight(
   if (typeof padded === "string") return padded;
   const { group, atOnce } = padded;
 
-  const byGroup = { axis: IN, every: group * 8 * atOnce, takes: 8 * atOnce };
+  const byGroup = along(IN, group * 8 * atOnce, 8 * atOnce);
   return awqWeight(module, dtype.dense, {
     shape: [rows, columns],
     group: [group],
     symmetric: false,
     notes: ["gemv_fast"],
     parts: [
-      part("qweight", codes, [
-        { axis: OUT, every: ROWS, takes: 1 },
-        { axis: IN, every: INPUTS, takes: INPUTS },
-      ]),
-      part("scales", scales, [byGroup, each(OUT)]),
-      part("qzeros", zeros, [byGroup, each(OUT)]),
+      partOf("qweight", codes, [along(OUT, ROWS), along(IN, INPUTS, INPUTS)]),
+      partOf("scales", scales, [byGroup, along(OUT)]),
+      partOf("qzeros", zeros, [byGroup, along(OUT)]),
     ],
     decode(data, [n, k]) {
       const groups = Math.ceil(k! / group);
@@ -98,9 +97,5 @@ function wordsInOrder({ bytes }: PartData, rows: number, columns: number): Uint3
 
 /** The first groups, `[groups, rows]`, as `[rows, groups]`. */
 function turned({ dtype, bytes }: PartData, rows: number, groups: number): Float32Array {
-  const values = toFloat32(dtype, bytes, groups * rows);
-  const result = new Float32Array(rows * groups);
-  for (let group = 0; group < groups; group++)
-    for (let row = 0; row < rows; row++) result[row * groups + group] = values[group * rows + row]!;
-  return result;
+  return transposed(toFloat32(dtype, bytes, groups * rows), groups, rows);
 }

@@ -3,8 +3,9 @@ import type { ModuleTensors } from "../scheme.ts";
 import type { PartData, QuantizedWeight } from "../weight.ts";
 import { awqWeight, bitsProblem } from "./awq-parts.ts";
 import type { GptqConfig } from "./gptq-config.ts";
-import { each, IN, OUT, part, scalesDtype } from "./gptq-parts.ts";
+import { IN, OUT, scalesDtype } from "./gptq-parts.ts";
 import { unpackRows, wordsOf } from "./gptq-words.ts";
+import { along, partOf } from "./pieces.ts";
 
 /** Where the code of each of eight neighbours lies in a word, from the lowest bits on. */
 const PLACES = [0, 4, 1, 5, 2, 6, 3, 7] as const;
@@ -42,10 +43,13 @@ export function gemmWeight(
   if (group * groups !== columns)
     return `${place} says groups of ${settings.group}, but there are ${groups} of them for ${columns} inputs: scales [${scales.shape}]`;
 
-  const words = { axis: OUT, every: 8, takes: 1 };
-  const byGroup = groups === 1 ? null : { axis: IN, every: group, takes: 1 };
-  const parts = [part("qweight", codes, [each(IN), words]), part("scales", scales, [byGroup, each(OUT)])];
-  if (zeros) parts.push(part("qzeros", zeros, [byGroup, words]));
+  const words = along(OUT, 8);
+  const byGroup = groups === 1 ? null : along(IN, group);
+  const parts = [
+    partOf("qweight", codes, [along(IN), words]),
+    partOf("scales", scales, [byGroup, along(OUT)]),
+  ];
+  if (zeros) parts.push(partOf("qzeros", zeros, [byGroup, words]));
   return awqWeight(module, dtype.dense, {
     shape: [rows, columns],
     group: [group],

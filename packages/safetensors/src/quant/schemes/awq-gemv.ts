@@ -3,8 +3,9 @@ import type { ModuleTensors } from "../scheme.ts";
 import type { QuantizedWeight } from "../weight.ts";
 import { awqWeight, bitsProblem, paddedGroups } from "./awq-parts.ts";
 import type { GptqConfig } from "./gptq-config.ts";
-import { each, IN, OUT, part, scalesDtype } from "./gptq-parts.ts";
+import { IN, OUT, scalesDtype } from "./gptq-parts.ts";
 import { unpackRows, wordsOf } from "./gptq-words.ts";
+import { along, partOf } from "./pieces.ts";
 
 /**
  * `W[n, k] = (q[n, k] - z[n, k // group]) * scales[n, k // group]`, eight neighbouring inputs in a word of
@@ -35,9 +36,9 @@ export function gemvWeight(
     symmetric: false,
     notes: ["gemv"],
     parts: [
-      part("qweight", codes, [each(OUT), { axis: IN, every: 8, takes: 1 }]),
-      part("qzeros", zeros, [each(OUT), { axis: IN, every, takes: atOnce }]),
-      part("scales", scales, [each(OUT), { axis: IN, every, takes: 8 * atOnce }]),
+      partOf("qweight", codes, [along(OUT), along(IN, 8)]),
+      partOf("qzeros", zeros, [along(OUT), along(IN, every, atOnce)]),
+      partOf("scales", scales, [along(OUT), along(IN, every, 8 * atOnce)]),
     ],
     decode(data, [n, k]) {
       const [part, words] = [data.get("scales")!, wordsOf(data.get("qzeros")!.bytes)];

@@ -1,8 +1,7 @@
 import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
 import type { Finder, Scheme } from "../scheme.ts";
-import { along, floatsIn, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, floatsIn, partOf, shown } from "./pieces.ts";
 import { denseDtype, valuesOf } from "./scales.ts";
 
 /** Codes of a byte. */

@@ -5,8 +5,7 @@ import type { KernelCall } from "../kernels/call.ts";
 import type { Finder } from "../scheme.ts";
 import type { AxisLink, Part, PartData, Restated } from "../weight.ts";
 import { type State4Bit, stateOf } from "./bitsandbytes-state.ts";
-import { along, alongRuns, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, alongRuns, partOf, shown } from "./pieces.ts";
 import { ownBytes, valuesOf } from "./scales.ts";
 import { statedFields } from "./stated-json.ts";
 
@@ -62,7 +61,7 @@ export async function find4Bit(
   // Rows follow each other in all that is flat; the other axis of the weight's tensor makes columns whole in each piece.
   const isMatrix = shape.length === 2;
   const runs = (unit: number): AxisLink | null => (isMatrix ? alongRuns(0, shape[1]!, unit) : null);
-  const rest = isMatrix ? along(1, shape[1]!, 1) : null;
+  const rest = isMatrix ? along(1, shape[1]!) : null;
   const perItem = (weight.byteLength / weight.length) * 2;
   const parts: Part[] = [
     partOf("weight", weight, flat === 0 ? [runs(perItem), rest] : [rest, runs(perItem)]),

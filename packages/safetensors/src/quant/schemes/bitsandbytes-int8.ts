@@ -1,7 +1,6 @@
 import { quote } from "../../errors.ts";
 import type { Finder, ModuleTensors } from "../scheme.ts";
-import { along, hasShape, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, hasShape, partOf, shown } from "./pieces.ts";
 import { byteTable, denseDtype, ownBytes, valuesOf } from "./scales.ts";
 
 /** 1 / 127 as bitsandbytes writes it. */

@@ -1,7 +1,7 @@
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { elementCount } from "../../dtype/dtype.ts";
 import type { Fields } from "../config.ts";
-import { torchFloat } from "./pieces.ts";
+import { torchFloat } from "../torch-floats.ts";
 import { shapeIn } from "./stated-json.ts";
 
 /** What the JSON of a 4-bit weight states. */

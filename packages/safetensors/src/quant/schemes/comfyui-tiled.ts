@@ -2,8 +2,7 @@ import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
 import type { KernelCall } from "../kernels/call.ts";
 import type { PartData, QuantizedWeight } from "../weight.ts";
-import { along, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, partOf, shown } from "./pieces.ts";
 import { isOneFloat } from "./scaled-nibbles.ts";
 import { byteTable, E2M1, ownBytes, valuesOf } from "./scales.ts";
 

@@ -2,9 +2,10 @@ import { toFloat32 } from "../../dtype/decode.ts";
 import { quote, SafetensorsError } from "../../errors.ts";
 import type { KMajorCall } from "../kernels/call.ts";
 import type { Part, PartData, QuantizedWeight, Restated } from "../weight.ts";
-import { each, IN, OUT, part, weightName } from "./gptq-parts.ts";
+import { IN, OUT, weightName } from "./gptq-parts.ts";
 import type { GptqShape } from "./gptq-shape.ts";
 import { joinPlanes, unpackRows, wordsOf } from "./gptq-words.ts";
+import { along, partOf } from "./pieces.ts";
 
 /**
  * The weight of a module: `W[n, k] = scales[G, n] * (q[k, n] - z[G, n])`, where `G` is `g_idx[k]` or, without it,
@@ -40,14 +41,14 @@ function partsOf(shape: GptqShape, areGroupsWhole: boolean): Part[] {
   // As few codes as are whole words: 3 words for 32 codes of 3 bits, 3 for 16 of 6, 1 for 8 of 4.
   const every = isPlanar ? 32 : 32 / (bits & -bits);
   const takes = (every * bits) / 32;
-  const byGroup = areGroupsWhole ? null : { axis: IN, every: group, takes: 1 };
+  const byGroup = areGroupsWhole ? null : along(IN, group);
   const parts = [
-    part("qweight", codes, [{ axis: IN, every, takes }, each(OUT)]),
-    part("qzeros", zeros, [byGroup, { axis: OUT, every, takes }]),
-    part("scales", scales, [byGroup, each(OUT)]),
+    partOf("qweight", codes, [along(IN, every, takes), along(OUT)]),
+    partOf("qzeros", zeros, [byGroup, along(OUT, every, takes)]),
+    partOf("scales", scales, [byGroup, along(OUT)]),
   ];
   // Numbers of groups of neighbours are written anew for a piece.
-  if (groupIndex) parts.push(part("g_idx", groupIndex, [actOrder ? each(IN) : null]));
+  if (groupIndex) parts.push(partOf("g_idx", groupIndex, [actOrder ? along(IN) : null]));
   return parts;
 }
 
@@ -72,14 +73,13 @@ function decode(
     PartData,
   ];
   const groups = scales.shape[0]!;
-  const words = wordsOf(codes.bytes);
-  if (isPlanar) joinPlanes(words, bits, rows);
+  const stored = wordsOf(codes.bytes);
   return {
     kernel: "k-major",
     rows,
     columns,
     bits,
-    words,
+    words: isPlanar ? joinPlanes(stored, bits, rows) : stored,
     scales: toFloat32(scales.dtype, scales.bytes, groups * rows),
     zeros: zerosOf(zeros, groups, rows, bits, isPlanar, zerosLessOne),
     groups: groupsOf(name, parts.get("g_idx"), columns, group, groups),
@@ -95,9 +95,8 @@ function zerosOf(
   isPlanar: boolean,
   zerosLessOne: boolean,
 ): Uint8Array {
-  const words = wordsOf(bytes);
-  if (isPlanar) joinPlanes(words, bits, 1);
-  const zeros = unpackRows(words, groups, rows, bits);
+  const stored = wordsOf(bytes);
+  const zeros = unpackRows(isPlanar ? joinPlanes(stored, bits, 1) : stored, groups, rows, bits);
   if (zerosLessOne) for (let i = 0; i < zeros.length; i++) zeros[i] = (zeros[i]! + 1) & (2 ** bits - 1);
   return zeros;
 }

@@ -1,9 +1,12 @@
+import { asTypedArray } from "../../dtype/typed-array.ts";
+import { ownBytes } from "./scales.ts";
+
 /** Widths of the planes that codes of so many bits are split into, the lowest bits first (GPTQModel, `gptq_p`). */
 const PLANES: readonly (readonly number[])[] = [[], [], [2], [2, 1], [4], [4, 1], [4, 2], [4, 2, 1], [8]];
 
-/** 32-bit words in memory of their own, from little-endian bytes at any place. */
-export function wordsOf(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
-  return new Uint32Array(new Uint8Array(bytes).buffer);
+/** 32-bit words in memory of their own, from little-endian bytes at any place. They are not to be changed: see `ownBytes`. */
+export function wordsOf(bytes: Uint8Array): Uint32Array {
+  return asTypedArray("U32", ownBytes({ bytes }), bytes.length / 4);
 }
 
 /**
@@ -41,9 +44,10 @@ export function hasPlanes(bits: number): boolean {
 /**
  * Puts codes that are split into planes together: of each 32 codes, `bits` words become as many of a dense stream.
  *
- * @param words `[blocks, bits, step]`: `step` streams beside each other; changed in place
+ * @param stored `[blocks, bits, step]`: `step` streams beside each other
  */
-export function joinPlanes(words: Uint32Array, bits: number, step: number): void {
+export function joinPlanes(stored: Uint32Array, bits: number, step: number): Uint32Array {
+  const words = stored.slice();
   const codes = new Uint8Array(32);
   const blocks = words.length / (bits * step);
   for (let block = 0; block < blocks; block++) {
@@ -69,4 +73,5 @@ export function joinPlanes(words: Uint32Array, bits: number, step: number): void
       }
     }
   }
+  return words;
 }

@@ -35,9 +35,9 @@ export async function lookAtZeros(
 ): Promise<ZerosSeen> {
   const height = Math.min(groups, ROWS);
   const width = Math.min(zeros.shape[1]!, BLOCKS * bits);
-  const words = wordsOf(await finder.small(zeros.slice({ stop: height }, { stop: width })));
-  const ones = words.includes(0xffffffff);
-  if (isPlanar) joinPlanes(words, bits, 1);
+  const stored = wordsOf(await finder.small(zeros.slice({ stop: height }, { stop: width })));
+  const ones = stored.includes(0xffffffff);
+  const words = isPlanar ? joinPlanes(stored, bits, 1) : stored;
   const fields = unpackRows(words, height, Math.min(rows, BLOCKS * 32), bits);
   const half = 2 ** (bits - 1);
   const [first] = fields;

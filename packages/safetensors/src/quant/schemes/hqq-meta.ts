@@ -2,8 +2,8 @@ import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { decodeElement } from "../../dtype/decode.ts";
 import type { Finder, ModuleTensors } from "../scheme.ts";
+import { torchFloat } from "../torch-floats.ts";
 import { HQQ_PACKINGS, type HqqPacking } from "./hqq-codes.ts";
-import { torchFloat } from "./pieces.ts";
 import { shapeIn } from "./stated-json.ts";
 
 /** Settings of a layer that are stored as tensors, beside `W_q`, `scale` and `zero`. */

@@ -2,8 +2,7 @@ import type { Finder, ModuleTensors, Scheme } from "../scheme.ts";
 import type { AxisLink, PartData, QuantizedWeight, Restated } from "../weight.ts";
 import { unpackHqq } from "./hqq-codes.ts";
 import { HQQ_SETTINGS, type HqqMeta, hqqMeta } from "./hqq-meta.ts";
-import { along, floatsIn, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, floatsIn, partOf, shown } from "./pieces.ts";
 import { byteTable, ownBytes, valuesOf } from "./scales.ts";
 
 /**

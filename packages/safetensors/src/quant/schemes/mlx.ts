@@ -5,8 +5,7 @@ import type { KernelCall } from "../kernels/call.ts";
 import type { Finder, ModuleTensors, Scheme } from "../scheme.ts";
 import type { PartData } from "../weight.ts";
 import { wordsOf } from "./gptq-words.ts";
-import { along, alongRuns, floatsIn, hasShape, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, alongRuns, floatsIn, hasShape, partOf, shown } from "./pieces.ts";
 import { byteTable, E2M1, ownBytes, valuesOf } from "./scales.ts";
 
 type Mode = "affine" | "mxfp4" | "nvfp4" | "mxfp8";
@@ -82,7 +81,7 @@ function findWeight(
     return;
   }
   const before = rows.map((_, axis) => along(axis));
-  const perGroup = [...before, along(last, group, 1)];
+  const perGroup = [...before, along(last, group)];
   finder.add({
     name: weight.name,
     scheme: "mlx",

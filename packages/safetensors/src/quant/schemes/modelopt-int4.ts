@@ -1,7 +1,8 @@
 import { elementCount } from "../../dtype/dtype.ts";
 import { quote } from "../../errors.ts";
 import type { QuantizedWeight } from "../weight.ts";
-import { isOfColumns, partOf, type ScaledBytes, same, scaledBytesCall } from "./scaled-bytes.ts";
+import { along, partOf } from "./pieces.ts";
+import { isOfColumns, type ScaledBytes, scaledBytesCall } from "./scaled-bytes.ts";
 import { byteTable, isScaleDtype } from "./scales.ts";
 
 /**
@@ -31,9 +32,9 @@ export function rowPairs(
     ...{ name: weight.name, scheme, shape, bits: 4, group: [group], symmetric: true, dense, besides },
     notes: ["two rows a byte", ...notes],
     parts: [
-      partOf("weight", weight, [{ axis: 0, every: 2, takes: 1 }, same(0, 1)]),
-      partOf("scale", scale, [same(0, 0), { axis: 1, every: group, takes: 1 }]),
-      ...(columnFactors ? [partOf("factors", columnFactors, [same(0, 1)])] : []),
+      partOf("weight", weight, [along(0, 2), along(1)]),
+      partOf("scale", scale, [along(0), along(1, group)]),
+      ...(columnFactors ? [partOf("factors", columnFactors, [along(1)])] : []),
     ],
     decode(data, piece) {
       const codes = unpackRows(data.get("weight")!.bytes, elementCount(piece), piece[1]!);

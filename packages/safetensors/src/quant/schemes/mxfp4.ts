@@ -2,8 +2,7 @@ import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import { elementCount } from "../../dtype/dtype.ts";
 import { quote } from "../../errors.ts";
 import type { Finder, Scheme } from "../scheme.ts";
-import { along, hasShape, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { along, hasShape, partOf, shown } from "./pieces.ts";
 import { E2M1, ownBytes, scalesOf } from "./scales.ts";
 
 /** Elements that share a scale (OCP Microscaling Formats 1.0), and the bytes that hold them. */
@@ -53,7 +52,7 @@ function findWeight(
     finder.problem(blocks.name, `is ${shown(blocks)}, ${there}, expected ${expected}; it is left as it is`);
     return;
   }
-  const links = [...rows.map((_, axis) => along(axis)), along(rows.length, BLOCK, 1)];
+  const links = [...rows.map((_, axis) => along(axis)), along(rows.length, BLOCK)];
   finder.add({
     name,
     scheme: "mxfp4",

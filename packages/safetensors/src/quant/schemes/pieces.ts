@@ -1,8 +1,12 @@
 import type { TensorHandle } from "../../checkpoint/tensor.ts";
-import type { FloatDtype } from "../../dtype/cast.ts";
-import type { AxisLink } from "../weight.ts";
+import type { AxisLink, Part } from "../weight.ts";
 
-/** Every `every` indices of an axis of the weight are `takes` of the part. */
+/** A stored tensor as a part of a weight. */
+export function partOf(role: string, { name, dtype, shape }: TensorHandle, links: Part["links"]): Part {
+  return { role, name, dtype, shape, links };
+}
+
+/** Every `every` indices of an axis of the weight are `takes` of the part; unless given, index by index. */
 export function along(axis: number, every = 1, takes = 1): AxisLink {
   return { axis, every, takes };
 }
@@ -14,17 +18,6 @@ export function along(axis: number, every = 1, takes = 1): AxisLink {
 export function alongRuns(axis: number, run: number, unit: number): AxisLink {
   const common = greatestCommonDivisor(run, unit);
   return { axis, every: unit / common, takes: run / common };
-}
-
-const TORCH_FLOATS: ReadonlyMap<unknown, FloatDtype> = new Map([
-  ["float32", "F32"],
-  ["float16", "F16"],
-  ["bfloat16", "BF16"],
-]);
-
-/** The dtype that PyTorch calls so, with or without `torch.`, if it is one of the floats that weights are computed in. */
-export function torchFloat(name: unknown): FloatDtype | undefined {
-  return TORCH_FLOATS.get(typeof name === "string" ? name.replace(/^torch\./, "") : name);
 }
 
 /** The dtype of a tensor that has floats of 16 or 32 bits. */

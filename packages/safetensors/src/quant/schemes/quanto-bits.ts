@@ -4,8 +4,7 @@ import type { KernelCall } from "../kernels/call.ts";
 import type { Finder } from "../scheme.ts";
 import type { PartData } from "../weight.ts";
 import { wordsOf } from "./gptq-words.ts";
-import { floatsIn, hasShape, shown } from "./pieces.ts";
-import { partOf } from "./scaled-bytes.ts";
+import { floatsIn, hasShape, partOf, shown } from "./pieces.ts";
 import { valuesOf } from "./scales.ts";
 
 /** Layers whose inputs, and those whose outputs, are as wide as the model. */

@@ -1,5 +1,6 @@
 import { elementCount } from "../../dtype/dtype.ts";
 import type { AxisLink } from "../weight.ts";
+import { along } from "./pieces.ts";
 
 /** Which elements of a weight share a scale. */
 export interface ScaleGrid {
@@ -41,8 +42,7 @@ export function scaleGrid(
   if (elementCount(scale) === 1) return { block: [rows, columns], isPerMatrix: false, links: none };
   if (rank !== 2 && rank !== 3) return `only one scale for all is known for a weight of shape [${weight}]`;
 
-  const link = (axis: number, every: number): AxisLink => ({ axis, every, takes: 1 });
-  const first = rank === 3 ? [link(0, 1)] : [];
+  const first = rank === 3 ? [along(0)] : [];
   const grid = (size: Block, ...links: (AxisLink | null)[]): ScaleGrid => ({
     block: size,
     isPerMatrix: true,
@@ -50,23 +50,23 @@ export function scaleGrid(
   });
   if (scale.length === 1) {
     if (rank === 3 && scale[0] === weight[0]) return grid([rows, columns]);
-    if (rank === 2 && scale[0] === rows) return grid([1, columns], link(0, 1));
+    if (rank === 2 && scale[0] === rows) return grid([1, columns], along(0));
   }
   if (scale.length === rank && (rank === 2 || scale[0] === weight[0])) {
     const [down, across] = [scale.at(-2)!, scale.at(-1)!];
     const [row, column] = [rank - 2, rank - 1];
     const isGrid = ([height, width]: Block): boolean =>
       down === Math.ceil(rows / height) && across === Math.ceil(columns / width);
-    const blocks = (size: Block): ScaleGrid => grid(size, link(row, size[0]), link(column, size[1]));
+    const blocks = (size: Block): ScaleGrid => grid(size, along(row, size[0]), along(column, size[1]));
     if (down === 1 && across === 1) return grid([rows, columns], null, null);
     if (block && isGrid(block)) return blocks(block);
     const isOfRows = across === 1 && down === rows;
     const isOfColumns = across === 1 && down === columns && mayFollowColumns && rank === 3;
     if (isOfRows && isOfColumns)
       return "they may be of the rows or of the columns, of which there are as many";
-    if (isOfRows) return grid([1, columns], link(row, 1), null);
-    if (isOfColumns) return grid([rows, 1], link(column, 1), null);
-    if (mayFollowColumns && down === 1 && across === columns) return grid([rows, 1], null, link(column, 1));
+    if (isOfRows) return grid([1, columns], along(row), null);
+    if (isOfColumns) return grid([rows, 1], along(column), null);
+    if (mayFollowColumns && down === 1 && across === columns) return grid([rows, 1], null, along(column));
     if (!block && isGrid(USUAL)) return blocks(USUAL);
     const size: Block = [rows / down, columns / across];
     if (!block && size.every(isPowerOfTwo)) return blocks(size);

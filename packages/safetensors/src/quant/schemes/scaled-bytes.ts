@@ -3,7 +3,8 @@ import type { FloatDtype } from "../../dtype/cast.ts";
 import { DTYPES, type Dtype } from "../../dtype/dtype.ts";
 import { quote } from "../../errors.ts";
 import type { ScaledBytesCall } from "../kernels/call.ts";
-import type { AxisLink, Part, PartData, QuantizedWeight } from "../weight.ts";
+import type { PartData, QuantizedWeight } from "../weight.ts";
+import { along, partOf } from "./pieces.ts";
 import { type GridOptions, type ScaleGrid, scaleGrid } from "./scale-grid.ts";
 import { byteTable, isScaleDtype, ownBytes, scalesOf, valuesOf } from "./scales.ts";
 
@@ -47,10 +48,14 @@ export function scaledBytes(given: ScaledBytes): QuantizedWeight | string {
   if (columnFactors && !isOfColumns(columnFactors, weight.shape))
     return `${quote(columnFactors.name)} is ${columnFactors.dtype} of shape [${columnFactors.shape}], expected floats of shape [${weight.shape.at(-1)}]: the weight stays as it is stored`;
   const parts = [
-    partOf("weight", weight, weight.shape.map(same)),
+    partOf(
+      "weight",
+      weight,
+      weight.shape.map((_, axis) => along(axis)),
+    ),
     partOf("scale", scale, grid.links),
     ...(zeros ? [partOf("zeros", zeros, grid.links)] : []),
-    ...(columnFactors ? [partOf("factors", columnFactors, [same(0, weight.shape.length - 1)])] : []),
+    ...(columnFactors ? [partOf("factors", columnFactors, [along(weight.shape.length - 1)])] : []),
   ];
   const [rows, columns] = grid.block;
   return {
@@ -122,16 +127,6 @@ export function timesColumns(
 /** Whether a tensor is one float for each column of a weight. */
 export function isOfColumns({ dtype, shape }: TensorHandle, weight: readonly number[]): boolean {
   return isScaleDtype(dtype) && dtype !== "U8" && shape.length === 1 && shape[0] === weight.at(-1);
-}
-
-/** A stored tensor as a part of a weight. */
-export function partOf(role: string, { name, dtype, shape }: TensorHandle, links: Part["links"]): Part {
-  return { role, name, dtype, shape, links };
-}
-
-/** The link of an axis that is cut as the weight's is. */
-export function same(_size: number, axis: number): AxisLink {
-  return { axis, every: 1, takes: 1 };
 }
 
 function repeatRows(

@@ -3,8 +3,9 @@ import type { FloatDtype } from "../../dtype/cast.ts";
 import { elementCount } from "../../dtype/dtype.ts";
 import { quote } from "../../errors.ts";
 import type { KernelCall } from "../kernels/call.ts";
-import type { AxisLink, PartData, QuantizedWeight } from "../weight.ts";
-import { isOfColumns, partOf, same, timesColumns } from "./scaled-bytes.ts";
+import type { PartData, QuantizedWeight } from "../weight.ts";
+import { along, partOf } from "./pieces.ts";
+import { isOfColumns, timesColumns } from "./scaled-bytes.ts";
 import { E2M1, isScaleDtype, ownBytes, scalesOf, valuesOf } from "./scales.ts";
 
 /** Tensors of a weight of F4 (E2M1), two elements a byte, the first in the lower half. */
@@ -49,11 +50,10 @@ export function scaledNibbles(given: ScaledNibbles): QuantizedWeight | string {
     return `${quote(globalScale.tensor.name)} is ${globalScale.tensor.dtype} of shape [${globalScale.tensor.shape}], expected one float: ${stored}`;
   if (columnFactors && !isOfColumns(columnFactors, shape))
     return `${quote(columnFactors.name)} is ${columnFactors.dtype} of shape [${columnFactors.shape}], expected floats of shape [${columns}]: ${stored}`;
-  const rowLinks = shape.slice(0, -1).map(same);
-  const columnLink = (takes: number): AxisLink => ({ axis: rank - 1, every: block, takes });
+  const rowLinks = shape.slice(0, -1).map((_, axis) => along(axis));
   const parts = [
-    partOf("weight", weight, [...rowLinks, columnLink(block / perByte)]),
-    partOf("scale", scale, [...rowLinks, columnLink(1)]),
+    partOf("weight", weight, [...rowLinks, along(rank - 1, block, block / perByte)]),
+    partOf("scale", scale, [...rowLinks, along(rank - 1, block)]),
     ...(globalScale
       ? [
           partOf(
@@ -63,7 +63,7 @@ export function scaledNibbles(given: ScaledNibbles): QuantizedWeight | string {
           ),
         ]
       : []),
-    ...(columnFactors ? [partOf("factors", columnFactors, [same(0, rank - 1)])] : []),
+    ...(columnFactors ? [partOf("factors", columnFactors, [along(rank - 1)])] : []),
   ];
   const how = globalScale?.how;
   return {

@@ -2,6 +2,7 @@ import { type FloatDtype, isFloatDtype } from "../../dtype/cast.ts";
 import { toFloat32 } from "../../dtype/decode.ts";
 import { DTYPES, type Dtype, elementCount } from "../../dtype/dtype.ts";
 import type { QuantConfig } from "../config.ts";
+import { torchFloat } from "../torch-floats.ts";
 import type { PartData } from "../weight.ts";
 
 /** Whether a dtype is one that scales come in. */
@@ -21,7 +22,7 @@ export function valuesOf({ dtype, shape, bytes }: PartData): Float32Array {
 }
 
 /** Bytes in memory of their own, so that the worker that gets them takes no one else's. */
-export function ownBytes({ bytes }: PartData): Uint8Array {
+export function ownBytes({ bytes }: Pick<PartData, "bytes">): Uint8Array {
   return bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }
 
@@ -41,19 +42,13 @@ export const E2M1: Float32Array = toFloat32(
   16,
 );
 
-const MODEL_DTYPES: ReadonlyMap<unknown, FloatDtype> = new Map([
-  ["float32", "F32"],
-  ["float16", "F16"],
-  ["bfloat16", "BF16"],
-]);
-
 /**
  * The floats that a dense weight is stored in: those that config.json names for the model, else those of the scales, as
  * Transformers and compressed-tensors do, and BF16 where scales are of a byte.
  */
 export function denseDtype(config: QuantConfig | undefined, scale: Dtype): FloatDtype {
   const { model } = config ?? {};
-  const said = MODEL_DTYPES.get(model?.get("dtype") ?? model?.get("torch_dtype"));
+  const said = torchFloat(model?.get("dtype") ?? model?.get("torch_dtype"));
   if (said) return said;
   return scale === "F32" || scale === "F16" ? scale : "BF16";
 }

@@ -4,10 +4,11 @@ import { asTypedArray } from "../../dtype/typed-array.ts";
 import type { Fields } from "../config.ts";
 import type { KernelCall } from "../kernels/call.ts";
 import type { Finder } from "../scheme.ts";
+import { transposed } from "../transposed.ts";
 import type { PartData, QuantizedWeight } from "../weight.ts";
-import { along, floatsIn, hasShape, shown } from "./pieces.ts";
+import { along, floatsIn, hasShape, partOf, shown } from "./pieces.ts";
 import type { Block } from "./scale-grid.ts";
-import { isByteWeight, partOf, scaledBytes } from "./scaled-bytes.ts";
+import { isByteWeight, scaledBytes } from "./scaled-bytes.ts";
 import { valuesOf } from "./scales.ts";
 import { shapeIn } from "./stated-json.ts";
 
@@ -76,7 +77,7 @@ export function aoInt4(
   const isRight = shape?.length === 2 && group % 8 === 0 && isCodes && isGroups;
   if (!isRight || !dense || !hasShape(scale!, grouped) || zeros?.dtype !== dense || !hasShape(zeros, grouped))
     return `is a ${type} of shape [${shape}] with qdata ${shown(data)}, scale ${shown(scale)}, zero_point ${shown(zeros)}, which does not fit`;
-  const grid = [along(1, group, 1), along(0)];
+  const grid = [along(1, group), along(0)];
   return {
     name,
     scheme: "torchao",
@@ -88,7 +89,7 @@ export function aoInt4(
     dense,
     stated: [rows, columns],
     parts: [
-      partOf("qdata", data, [along(0), along(1, 2, 1)]),
+      partOf("qdata", data, [along(0), along(1, 2)]),
       partOf("scale", scale!, grid),
       partOf("zero_point", zeros, grid),
     ],
@@ -117,12 +118,4 @@ function int4Call(
     biases: zeros.map((zero, i) => zero - 8 * scales[i]!),
     groups: group,
   };
-}
-
-function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++)
-      out[column * rows + row] = values[row * columns + column]!;
-  return out;
 }

@@ -1,8 +1,8 @@
 import { quote } from "../../errors.ts";
 import { type Fields, fieldsOf } from "../config.ts";
 import type { Finder, Scheme } from "../scheme.ts";
+import { torchFloat } from "../torch-floats.ts";
 import type { QuantizedWeight } from "../weight.ts";
-import { torchFloat } from "./pieces.ts";
 import { statedJson } from "./stated-json.ts";
 import { type AoTensor, aoCodes, aoInt4 } from "./torchao-tensors.ts";
 

@@ -137,6 +137,6 @@ function fitsLines(code: number, bytes: Uint8Array, start: number, end = Number.
   if (pattern === undefined) return true;
   const fits = (length: number) =>
     pattern.test(decodeLatin1(bytes.subarray(start, Math.min(end, start + length))));
-  // The first bytes tell of most data.
-  return fits(SHORT_LINE) && fits(MAX_GLOBAL_LENGTH);
+  // The first bytes tell of most data, and are all of most lines.
+  return fits(SHORT_LINE) && (end - start <= SHORT_LINE || fits(MAX_GLOBAL_LENGTH));
 }

@@ -36,7 +36,9 @@ export class FirstLook implements HeadTaker {
 
   take(row: number, bytes: Uint8Array, at: number, memberSize: number): void {
     const end = Math.min(at + Math.min(memberSize, FIRST_LOOK), bytes.length);
-    if (memberSize === 0 || (at < end && this.#isPlainData(row, bytes, at, end))) this.#done[row] = 1;
+    // Of an archive in the member, fewer bytes would not tell.
+    const isEnough = end - at >= Math.min(memberSize, MEMBER_HEAD_BYTES);
+    if (memberSize === 0 || (isEnough && this.#isPlainData(row, bytes, at, end))) this.#done[row] = 1;
     else this.heads.take(row, bytes, at, memberSize);
   }
 

@@ -541,6 +541,16 @@ test("a checksum that does not fit, and one that was left out", async () => {
   assert.equal((await scanned(fixture("torch/no-crc.pt"))).verdict, "clean");
 });
 
+test("an archive in a storage is found, wherever the bytes that are read with its header end", async () => {
+  const data = zip(["m/data.pkl", EVIL]);
+  for (let length = 4; length < 130; length++) {
+    const extra = concat([utf8("FB"), uint(2, length - 4), new Uint8Array(length - 4)]);
+    const last = { name: "model/data/1", data, local: { extra } };
+    const { verdict } = await scanned(torchFile({ "data.pkl": GOOD, "data/0": storage }, "model", [last]));
+    assert.equal(verdict, "dangerous", `${length} bytes before the data`);
+  }
+});
+
 test("a file of 10 GB costs little", async () => {
   const count = 300;
   const bytes = 36 << 20;

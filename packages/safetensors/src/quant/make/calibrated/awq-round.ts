@@ -1,7 +1,8 @@
 import type { FloatDtype } from "../../../dtype/cast.ts";
 import type { GroupedCodes } from "../grouped-codes.ts";
 import type { IntegerGrid } from "../integer-rules.ts";
-import { awqRule, type CodeFormat, codeOf, groupSize } from "./grid.ts";
+import { codeOf } from "../kernels/nearest.ts";
+import { awqRule, type CodeFormat, groupSize } from "./grid.ts";
 import { emptyGrid, gridOf, type Panel, type PanelRule, placeGrid, roundPanel } from "./grid-panel.ts";
 import { checkWeight, PANEL_ROWS } from "./weight-rows.ts";
 

@@ -1,7 +1,7 @@
 import type { FloatDtype } from "../../../dtype/cast.ts";
 import { roundedTo } from "../grouped-codes.ts";
 import type { IntegerGrid, IntegerRule } from "../integer-rules.ts";
-import { codeOf } from "./grid.ts";
+import { codeOf } from "../kernels/nearest.ts";
 
 /** Rows of a weight that are worked on together, in 64-bit floats. */
 export interface Panel {

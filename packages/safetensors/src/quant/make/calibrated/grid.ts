@@ -1,6 +1,5 @@
 import { SafetensorsError } from "../../../errors.ts";
 import { awqAsymmetric, gptqAsymmetric, gptqSymmetric, type IntegerRule } from "../integer-rules.ts";
-import { nearestInteger } from "../kernels/runs.ts";
 
 /** What codes can be: how many bits, how many neighbouring inputs share a scale, and where the zero is. */
 export interface CodeFormat {
@@ -40,10 +39,4 @@ export function groupSize({ bits, group }: CodeFormat, columns: number): number 
     "UNSUPPORTED",
     `${group} inputs cannot share a scale: a positive number, or -1 for all`,
   );
-}
-
-/** The code for a value: the nearest, ties to even. A scale of zero has only one value. */
-export function codeOf(value: number, scale: number, zero: number, top: number): number {
-  const code = scale === 0 ? zero : nearestInteger(value / scale) + zero;
-  return Math.min(Math.max(code, 0), top);
 }

@@ -29,8 +29,8 @@ export function takeErrors(
 }
 
 /**
- * Quantises the columns `from` to `to`, up to `WIDE`, one after the other, and puts in the place of each its error over U[j, j]: that is what
- * following columns need of it.
+ * Quantises the columns `from` to `to`, up to `WIDE`, one after the other, and puts in the place of each its error over
+ * U[j, j]: that is what following columns need of it.
  *
  * @param groups of the inputs in their own order, as are the codes
  */

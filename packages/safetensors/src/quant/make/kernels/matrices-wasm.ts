@@ -77,7 +77,7 @@ export function matricesBy(module: KernelModule): MatrixKernels {
       const [own, triangle] = tiles(module, 2) as [Tile, Tile];
       copy(x, own, rows, width);
       copy(l, triangle, width, width);
-      new Float32Array(module.bytes(0, 0).buffer, scalesAt, scales.length).set(scales);
+      module.floats(scalesAt, scales.length).set(scales);
       module.bytes(zerosAt, zeros.length).set(zeros);
       for (let from = 0; from < width; from += NARROW) {
         const count = Math.min(NARROW, width - from);
@@ -103,11 +103,12 @@ export function matricesBy(module: KernelModule): MatrixKernels {
   };
 }
 
-/** So many tiles, behind what has been reserved. */
+/** So many tiles; nothing may be reserved afterwards, as the memory could grow. */
 function tiles(module: KernelModule, count: number): Tile[] {
   const addresses = Array.from({ length: count }, () => module.reserve(WIDE * ROW));
-  const values = new Float64Array(module.bytes(0, 0).buffer);
-  return addresses.map((address) => ({ values, at: address >>> 3, stride: WIDE, address }));
+  return addresses.map((address) => {
+    return { values: module.doubles(address, WIDE * WIDE), at: 0, stride: WIDE, address };
+  });
 }
 
 function copy(from: Block, to: Block, rows: number, columns: number): void {
@@ -117,11 +118,9 @@ function copy(from: Block, to: Block, rows: number, columns: number): void {
   }
 }
 
-/** A product goes through a multiple of 4 columns: zeros are put behind those that there are. */
+/** A product takes two columns at a time: zeros are put behind an odd number of them. */
 function copyPadded(from: Block, to: Block, rows: number, columns: number): void {
   copy(from, to, rows, columns);
-  for (let row = 0; row < rows && columns % 4 > 0; row++) {
-    const at = to.at + row * to.stride + columns;
-    to.values.fill(0, at, at + 4 - (columns % 4));
-  }
+  if (columns % 2 === 0) return;
+  for (let row = 0; row < rows; row++) to.values[to.at + row * to.stride + columns] = 0;
 }

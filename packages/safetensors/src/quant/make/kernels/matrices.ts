@@ -1,4 +1,4 @@
-import { codeOf } from "../calibrated/grid.ts";
+import { codeOf } from "./nearest.ts";
 
 /** A matrix that lies in an array from an index on, row by row, with a distance from row to row. */
 export interface Block {
@@ -14,11 +14,15 @@ export interface MatrixKernels {
    * read along their rows. C may lie in the array of A or B, but not over them.
    */
   subtractProduct(c: Block, a: Block, b: Block, rows: number, columns: number, depth: number): void;
-  /** `X * transposed(inverse(L))` in the place of X, which is `[rows, width]`, with the lower triangle of L. `width` is up to `WIDE`. */
+  /**
+   * `X * transposed(inverse(L))` in the place of X, which is `[rows, width]`, with the lower triangle of L. `width` is up to
+   * `WIDE`.
+   */
   divideByTriangle(x: Block, l: Block, rows: number, width: number): void;
   /**
-   * Quantises the columns of X, which is `[rows, width]`, each up to `WIDE`, one after the other: from each element is taken what the errors before
-   * it in its row cause, with the lower triangle of L, and in its place is put its error over the diagonal of L.
+   * Quantises the columns of X, which is `[rows, width]`, each up to `WIDE`, one after the other: from each element is taken
+   * what the errors before it in its row cause, with the lower triangle of L, and in its place is put its error over the
+   * diagonal of L.
    *
    * @param grid of each column for each row
    * @param top the last code

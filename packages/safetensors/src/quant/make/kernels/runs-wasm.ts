@@ -24,7 +24,7 @@ export function runsBy(module: KernelModule): RunKernels {
     const act = reserve(most);
     for (let first = 0; first * length < values.length; first += most) {
       const part = values.subarray(first * length, (first + most) * length);
-      floats(module, address, part.length).set(part);
+      module.floats(address, part.length).set(part);
       act(address, first, part.length / length);
     }
   }
@@ -41,7 +41,7 @@ export function runsBy(module: KernelModule): RunKernels {
       const own = module.reserve(most * 4);
       const out = module.reserve(most * length + 16);
       return (address, first, runs) => {
-        floats(module, own, runs).set(numbers.subarray(first, first + runs));
+        module.floats(own, runs).set(numbers.subarray(first, first + runs));
         scale(address, runs, length, own);
         functions.f32ToE4M3(address, out, runs * length);
         codes.set(module.bytes(out, runs * length), first * length);
@@ -57,9 +57,9 @@ export function runsBy(module: KernelModule): RunKernels {
       const out = module.reserve(4);
       for (let at = 0; at < values.length; at += PANEL) {
         const part = values.subarray(at, at + PANEL);
-        floats(module, address, part.length).set(part);
+        module.floats(address, part.length).set(part);
         functions.largestOfRuns(address, 1, part.length, out);
-        if (!Number.isFinite(floats(module, out, 1)[0])) return false;
+        if (!Number.isFinite(module.floats(out, 1)[0])) return false;
       }
       return true;
     },
@@ -70,7 +70,7 @@ export function runsBy(module: KernelModule): RunKernels {
         const out = module.reserve(most * 4);
         return (address, first, runs) => {
           functions.largestOfRuns(address, runs, length, out);
-          found.set(floats(module, out, runs), first);
+          found.set(module.floats(out, runs), first);
         };
       });
       return found;
@@ -83,8 +83,8 @@ export function runsBy(module: KernelModule): RunKernels {
         const [least, greatest] = [module.reserve(most * 4), module.reserve(most * 4)];
         return (address, first, runs) => {
           functions.rangesOfRuns(address, runs, length, least, greatest);
-          min.set(floats(module, least, runs), first);
-          max.set(floats(module, greatest, runs), first);
+          min.set(module.floats(least, runs), first);
+          max.set(module.floats(greatest, runs), first);
         };
       });
       return { min, max };
@@ -101,8 +101,7 @@ export function runsBy(module: KernelModule): RunKernels {
         const [s, b, a] = numbers.map(([, at]) => at) as [number, number, number];
         const out = module.reserve(most * length);
         return (address, first, runs) => {
-          for (const [array, at] of numbers)
-            floats(module, at, runs).set(array.subarray(first, first + runs));
+          for (const [array, at] of numbers) module.floats(at, runs).set(array.subarray(first, first + runs));
           functions.codesOfRuns(address, runs, length, s, b, a, top, out);
           codes.set(module.bytes(out, runs * length), first * length);
         };
@@ -120,8 +119,4 @@ export function runsBy(module: KernelModule): RunKernels {
     multiplyToE4M3: (values, length, factors) => by(length).multiplyToE4M3(values, length, factors),
     codes: (values, length, steps, top) => by(length).codes(values, length, steps, top),
   };
-}
-
-function floats(module: KernelModule, address: number, length: number): Float32Array {
-  return new Float32Array(module.bytes(address, 0).buffer, address, length);
 }

@@ -1,4 +1,5 @@
 import { castFloats } from "../../../dtype/cast.ts";
+import { nearestInteger } from "./nearest.ts";
 
 /**
  * What quantising does to runs: `length` neighbours that share a scale. An array is a whole number of them, of at least one
@@ -133,10 +134,4 @@ export function largestIn(values: Float32Array, start = 0, end: number = values.
     if (magnitude > amax) amax = magnitude;
   }
   return amax;
-}
-
-/** The integer nearest to a float32 below 2^51, ties to even. */
-export function nearestInteger(value: number): number {
-  // The unit of doubles from here on is 1, so that the sum is rounded as it should be.
-  return value + 0x18000000000000 - 0x18000000000000;
 }

@@ -1,8 +1,8 @@
-import { asTypedArray } from "../../../dtype/typed-array.ts";
 import { quote, SafetensorsError } from "../../../errors.ts";
 import type { PackedRowsCall } from "../../kernels/call.ts";
 import type { PartData } from "../../weight.ts";
-import { ownBytes, scalesOf, valuesOf } from "../scales.ts";
+import { wordsOf } from "../gptq-words.ts";
+import { scalesOf, valuesOf } from "../scales.ts";
 import { type Packing, unpackDown } from "./packing.ts";
 
 /** What is stored of the zero points. */
@@ -39,7 +39,7 @@ export function codesCall(
     rows,
     columns,
     bits,
-    words: wordsOf(data.get("packed")!),
+    words: wordsOf(data.get("packed")!.bytes),
     ...(perWord !== undefined && { perWord }),
     scales,
     zeros: zerosOf(data.get("zeros"), rows, scales.length, layout),
@@ -57,7 +57,7 @@ function zerosOf(
 ): Float32Array | number {
   const offset = 2 ** (packing.bits - 1);
   if (!zeros || how.kind === "none") return offset;
-  if (how.kind === "packed") return unpackDown(wordsOf(zeros), rows, zeros.shape[1]!, how.packing);
+  if (how.kind === "packed") return unpackDown(wordsOf(zeros.bytes), rows, zeros.shape[1]!, how.packing);
   const values = valuesOf(zeros);
   for (let i = 0; i < values.length; i++) values[i] = values[i]! + offset;
   return isOneScale ? new Float32Array(count).fill(values[0]!) : values;
@@ -65,15 +65,10 @@ function zerosOf(
 
 /** The group of each column; nothing if there is a -1, which compressed-tensors takes for an order that was never set. */
 function groupsOf(name: string, order: PartData | undefined, count: number): Int32Array | undefined {
-  const groups = order && new Int32Array(wordsOf(order).buffer);
+  const groups = order && new Int32Array(wordsOf(order.bytes).buffer);
   if (!groups || groups.includes(-1)) return undefined;
   const column = groups.findIndex((group) => !(group >= 0 && group < count));
   if (column < 0) return groups;
   const text = `weight_g_idx of ${quote(name)} says group ${groups[column]} for column ${column}, there are ${count} groups`;
   throw new SafetensorsError("INVALID_TENSOR", text, { tensor: name });
-}
-
-function wordsOf(part: PartData): Uint32Array {
-  const bytes = ownBytes(part);
-  return asTypedArray("U32", bytes, bytes.byteLength / 4);
 }

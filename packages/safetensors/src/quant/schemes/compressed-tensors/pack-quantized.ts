@@ -3,8 +3,8 @@ import { elementCount } from "../../../dtype/dtype.ts";
 import { asTypedArray } from "../../../dtype/typed-array.ts";
 import { quote } from "../../../errors.ts";
 import type { Finder, ModuleTensors } from "../../scheme.ts";
-import type { AxisLink, Part, QuantizedWeight, Restated } from "../../weight.ts";
-import { partOf, same } from "../scaled-bytes.ts";
+import type { Part, QuantizedWeight, Restated } from "../../weight.ts";
+import { along, partOf } from "../pieces.ts";
 import { denseDtype, isScaleDtype } from "../scales.ts";
 import type { WeightArgs } from "./config.ts";
 import { codesCall, type PackedLayout, type Zeros } from "./pack-decode.ts";
@@ -61,18 +61,16 @@ export async function packQuantized(
   if (zeros.kind === "none" && args.symmetric === false)
     return `has no weight_zero_point, which the configuration lets expect (symmetric: false): ${STAYS}`;
 
-  const link = (axis: number, every: number, takes: number): AxisLink => ({ axis, every, takes });
-  const [down, across] = [same(0, 0), same(0, 1)];
-  const groupLink = order || group >= columns ? null : link(1, group, 1);
-  const scaleLinks = isOneScale ? scale.shape.map(() => null) : [down, groupLink];
+  const groupLink = order || group >= columns ? null : along(1, group);
+  const scaleLinks = isOneScale ? scale.shape.map(() => null) : [along(0), groupLink];
   const zeroLinks =
-    zeros.kind === "packed" ? [link(0, zeros.packing.every, zeros.packing.takes), groupLink] : scaleLinks;
+    zeros.kind === "packed" ? [along(0, zeros.packing.every, zeros.packing.takes), groupLink] : scaleLinks;
   const parts: Part[] = [
-    partOf("packed", packed, [down, link(1, packing.every, packing.takes)]),
+    partOf("packed", packed, [along(0), along(1, packing.every, packing.takes)]),
     partOf("scale", scale, scaleLinks),
     ...(stated ? [partOf("shape", stated, [null])] : []),
     ...(zero ? [partOf("zeros", zero, zeroLinks)] : []),
-    ...(order ? [partOf("order", order, [across])] : []),
+    ...(order ? [partOf("order", order, [along(1)])] : []),
   ];
   const name = module === "" ? "weight" : `${module}.weight`;
   const layout: PackedLayout = { name, packing, zeros, group, isOneScale };

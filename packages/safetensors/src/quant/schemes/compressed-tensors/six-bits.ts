@@ -4,7 +4,8 @@ import { toFloat32 } from "../../../dtype/decode.ts";
 import { elementCount } from "../../../dtype/dtype.ts";
 import { quote } from "../../../errors.ts";
 import type { QuantizedWeight } from "../../weight.ts";
-import { partOf, same, scaledBytesCall } from "../scaled-bytes.ts";
+import { along, partOf } from "../pieces.ts";
+import { scaledBytesCall } from "../scaled-bytes.ts";
 
 /** Elements that share an exponent. */
 const BLOCK = 32;
@@ -29,7 +30,6 @@ export function sixBits(
   const shape = [rows, groups * BLOCK];
   if (scale.shape.length !== 2 || `${packed.shape}` !== `${[rows, (shape[1]! * 3) / 4]}`)
     return `U8 of shape [${packed.shape}] and ${quote(scale.name)} of shape [${scale.shape}], expected [out, in * 3 / 4] and [out, in / ${BLOCK}]: the weight stays as it is stored`;
-  const across = (takes: number) => ({ axis: 1, every: BLOCK, takes });
   const grid = { block: [1, BLOCK], isPerMatrix: true } as const;
   return {
     ...{
@@ -44,8 +44,8 @@ export function sixBits(
     },
     notes: ["F6_E2M3"],
     parts: [
-      partOf("packed", packed, [same(0, 0), across((BLOCK * 3) / 4)]),
-      partOf("scale", scale, [same(0, 0), across(1)]),
+      partOf("packed", packed, [along(0), along(1, BLOCK, (BLOCK * 3) / 4)]),
+      partOf("scale", scale, [along(0), along(1, BLOCK)]),
     ],
     decode(data, piece) {
       const codes = unpackSixes(data.get("packed")!.bytes, elementCount(piece));
