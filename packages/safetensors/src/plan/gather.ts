@@ -2,7 +2,7 @@ import { DTYPES, elementCount } from "../dtype/dtype.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { range } from "../view/index-items.ts";
 import { sliceView } from "../view/slice.ts";
-import { piecesOf, type TensorView } from "../view/tiling.ts";
+import type { TensorView } from "../view/tiling.ts";
 import { byteLength } from "../view/view.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { type ExecuteOptions, executePlan } from "./execute.ts";
@@ -17,19 +17,14 @@ const BLOCK_BYTES = 32 << 20;
 /** Memory for the reads of a block: four in flight. */
 const READ_BYTES = 20 << 20;
 
-/** Most bytes of one read where nothing is read, as the bytes are shown where they lie: it takes no memory. */
-const SHOWN_BYTES = 64 << 20;
-
 /** Fills `target`, which has the tensor's size, with the elements of a tensor that lie anywhere. */
 export async function gatherInto(
   view: TensorView,
   target: Uint8Array,
   options?: ExecuteOptions,
 ): Promise<void> {
-  const isShown = piecesOf(view).every(({ view: { source } }) => source.view);
-  const plan = planReads([view], isShown ? { maxRead: SHOWN_BYTES } : {});
   // The plan has one tensor, and all it brings goes into `target`.
-  for await (const _ of executePlan(plan, { ...options, targetOf: () => target }));
+  for await (const _ of executePlan(planReads([view]), { ...options, targetOf: () => target }));
 }
 
 /** The packed bytes of such a tensor in pieces that fit `buffer`, each valid until the next one is asked for. */
