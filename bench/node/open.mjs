@@ -1,12 +1,15 @@
-// Opens a file and lists its names with one reader: once, then again as often as the last argument says.
+// Opens a file and lists its names with one reader: once, then again for so many seconds, but three times at least.
 import { createHash } from "node:crypto";
 import { report } from "./report.mjs";
 
-const [path, reader, repeats] = process.argv.slice(2);
+const [path, reader, seconds] = process.argv.slice(2);
+const LEAST = 3;
+
 const { list } = await import(`./list-${reader}.mjs`);
 const times = [];
 let names = [];
-for (let run = 0; run <= Number(repeats); run++) {
+const until = performance.now() + Number(seconds) * 1000;
+while (times.length === 0 || (Number(seconds) > 0 && (times.length <= LEAST || performance.now() < until))) {
   const start = performance.now();
   const opened = await list(path);
   times.push(performance.now() - start);

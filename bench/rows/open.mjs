@@ -5,8 +5,8 @@ import { ensurePeers } from "../lib/peers.mjs";
 
 const TENSORS = [100, 1_000, 10_000, 100_000, 500_000];
 
-/** Repeats in one process, for the figures of a process that has done it before: many while the engine still compiles. */
-const repeatsOf = (count) => (count > 10_000 ? 3 : 60);
+/** Seconds of repeats in one process, for the figures of one that has done it before: the engine compiles for most of the first. */
+const LATER = 2;
 
 /**
  * Others in JavaScript, and for how many tensors: from 10,000 on the header, and not the start of a program, is what is
@@ -27,17 +27,17 @@ export function openRows({ python, runs = 10 }) {
     const peers = Object.keys(PEERS).filter(
       (peer) => count >= PEERS[peer].least && count <= PEERS[peer].most,
     );
-    const sides = (repeats) => ({
-      ours: () => runNode(["node/open.mjs", path, "ours", String(repeats)]),
-      theirs: () => runChild(python, ["python/open.py", path, String(repeats)]),
+    const sides = (seconds) => ({
+      ours: () => runNode(["node/open.mjs", path, "ours", String(seconds)]),
+      theirs: () => runChild(python, ["python/open.py", path, String(seconds)]),
       ...Object.fromEntries(
-        peers.map((peer) => [peer, () => runNode(["node/open.mjs", path, peer, String(repeats)])]),
+        peers.map((peer) => [peer, () => runNode(["node/open.mjs", path, peer, String(seconds)])]),
       ),
     });
     // The largest headers take seconds, and fewer runs for a steady figure.
     const times = count > 100_000 ? Math.ceil(runs / 2) : runs;
     const fresh = interleave(sides(0), times);
-    const warm = interleave(sides(repeatsOf(count)), Math.ceil(times / 3));
+    const warm = interleave(sides(LATER), Math.ceil(times / 3));
     assertSame(fresh, "names");
     assertSame(warm, "names");
 

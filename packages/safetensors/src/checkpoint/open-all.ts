@@ -26,7 +26,9 @@ export async function openAll<Place, One extends Opened>(
       }
     }
   };
-  const results = await Promise.allSettled(Array.from({ length: HEADERS_IN_FLIGHT }, worker));
+  const results = await Promise.allSettled(
+    Array.from({ length: Math.min(places.length, HEADERS_IN_FLIGHT) }, worker),
+  );
   const failed = results.find((result) => result.status === "rejected");
   if (!failed) return opened;
   await closeAll(opened.filter(Boolean));

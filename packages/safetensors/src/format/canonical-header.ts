@@ -7,6 +7,8 @@ const SPACE = 0x20;
 const QUOTE = 0x22;
 const CLOSE_BRACE = 0x7d;
 
+const utf8 = new TextDecoder();
+
 const METADATA = '{"__metadata__":{';
 
 /**
@@ -54,5 +56,5 @@ function readMetadata(json: Uint8Array, at: number, metadata: Map<string, string
 }
 
 function textAt(json: Uint8Array, start: number, end: number): string {
-  return new TextDecoder().decode(json.subarray(start, end));
+  return utf8.decode(json.subarray(start, end));
 }

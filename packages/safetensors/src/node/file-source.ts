@@ -1,4 +1,4 @@
-import { constants, fstatSync, readSync, type Stats } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { SafetensorsError } from "../errors.ts";
 import { orClose } from "../source/or-close.ts";
@@ -16,8 +16,8 @@ const PIECES_IN_FLIGHT = 4;
 /** Options of `openFile`. */
 export interface FileOptions {
   /**
-   * Read without giving way to other work. For many small reads one after another this is 5 to 10 times faster; for
-   * a server it is wrong, as nothing else runs meanwhile.
+   * Open and read without giving way to other work. For many small reads one after another this is 5 to 10 times faster;
+   * for a server it is wrong, as nothing else runs meanwhile.
    */
   readonly blocking?: boolean | undefined;
 }
@@ -50,18 +50,28 @@ async function finish(path: string): Promise<boolean> {
   return finishEdits(path);
 }
 
-async function openAsIs(path: string, options: FileOptions): Promise<FileSource> {
-  let handle: FileHandle | undefined;
+/** A pipe would wait for its other end before it could be seen that it is no file. */
+const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+async function openAsIs(path: string, { blocking }: FileOptions): Promise<FileSource> {
+  let file: FileHandle | number | undefined;
   try {
-    // A pipe would wait for its other end before it could be seen that it is no file.
-    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    const status = fstatSync(handle.fd);
+    file = blocking ? openSync(path, OPEN_FLAGS) : await open(path, OPEN_FLAGS);
+    const status = fstatSync(descriptorOf(file));
     if (!status.isFile()) throw new SafetensorsError("IO", `${path} is not a file`, { file: path });
-    return new FileSource(path, handle, status, options.blocking ?? false);
+    return new FileSource(path, file, status);
   } catch (cause) {
-    await handle?.close();
+    if (file !== undefined) await closeOpened(file);
     throw ioError(path, "open", cause);
   }
+}
+
+function descriptorOf(file: FileHandle | number): number {
+  return typeof file === "number" ? file : file.fd;
+}
+
+function closeOpened(file: FileHandle | number): void | Promise<void> {
+  return typeof file === "number" ? closeSync(file) : file.close();
 }
 
 /** See `openFile`. */
@@ -70,20 +80,21 @@ export class FileSource implements ByteSource {
   readonly size: number;
   /** Measured, with the look at the time: a read that blocks takes three microseconds, one that does not, twenty. */
   readonly cost: { readonly operation: number; readonly byte: number };
-  readonly #handle: FileHandle;
+  readonly #file: FileHandle | number;
   readonly #modified: number;
-  readonly #blocking: boolean;
   readonly #underWay = new Set<Promise<void>>();
   #closed = false;
 
-  /** @param status size and time of modification that the file is to keep. */
-  constructor(name: string, handle: FileHandle, status: Pick<Stats, "size" | "mtimeMs">, blocking: boolean) {
+  /**
+   * @param file the opened file; a descriptor if reads are to block.
+   * @param status size and time of modification that the file is to keep.
+   */
+  constructor(name: string, file: FileHandle | number, status: Pick<Stats, "size" | "mtimeMs">) {
     this.name = name;
     this.size = status.size;
-    this.cost = { operation: blocking ? 3e-6 : 20e-6, byte: 0.1e-9 };
-    this.#handle = handle;
+    this.cost = { operation: typeof file === "number" ? 3e-6 : 20e-6, byte: 0.1e-9 };
+    this.#file = file;
     this.#modified = status.mtimeMs;
-    this.#blocking = blocking;
   }
 
   async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
@@ -98,8 +109,8 @@ export class FileSource implements ByteSource {
     if (this.#closed)
       throw new SafetensorsError("CLOSED", `${this.name} has been closed`, { file: this.name });
     options?.signal?.throwIfAborted();
-    if (!this.#blocking) return this.#readLater(offset, target, options);
-    this.#readNow(offset, target);
+    if (typeof this.#file !== "number") return this.#readLater(this.#file, offset, target, options);
+    this.#readNow(this.#file, offset, target);
     this.#checkUnchanged();
   }
 
@@ -108,16 +119,16 @@ export class FileSource implements ByteSource {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.allSettled(this.#underWay);
-    await this.#handle.close();
+    await closeOpened(this.#file);
   }
 
-  #readNow(offset: number, target: Uint8Array): void {
+  #readNow(descriptor: number, offset: number, target: Uint8Array): void {
     let done = 0;
     while (done < target.length) {
       const length = Math.min(target.length - done, PIECE_BYTES);
       let count: number;
       try {
-        count = readSync(this.#handle.fd, target, done, length, offset + done);
+        count = readSync(descriptor, target, done, length, offset + done);
       } catch (cause) {
         throw ioError(this.name, "read", cause);
       }
@@ -126,13 +137,20 @@ export class FileSource implements ByteSource {
     }
   }
 
-  #readLater(offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
-    const read = this.#readInPieces(offset, target, options).finally(() => this.#underWay.delete(read));
+  #readLater(handle: FileHandle, offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
+    const read = this.#readInPieces(handle, offset, target, options).finally(() => {
+      this.#underWay.delete(read);
+    });
     this.#underWay.add(read);
     return read;
   }
 
-  async #readInPieces(offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
+  async #readInPieces(
+    handle: FileHandle,
+    offset: number,
+    target: Uint8Array,
+    options?: ReadOptions,
+  ): Promise<void> {
     let next = 0;
     const worker = async (): Promise<void> => {
       while (next < target.length) {
@@ -140,7 +158,7 @@ export class FileSource implements ByteSource {
         next = Math.min(start + PIECE_BYTES, target.length);
         try {
           options?.signal?.throwIfAborted();
-          await this.#readPiece(offset + start, target.subarray(start, next));
+          await this.#readPiece(handle, offset + start, target.subarray(start, next));
         } catch (error) {
           next = target.length;
           throw error;
@@ -155,10 +173,10 @@ export class FileSource implements ByteSource {
     this.#checkUnchanged();
   }
 
-  async #readPiece(offset: number, target: Uint8Array): Promise<void> {
+  async #readPiece(handle: FileHandle, offset: number, target: Uint8Array): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const { bytesRead } = await this.#handle
+      const { bytesRead } = await handle
         .read(target, done, target.length - done, offset + done)
         .catch((cause: unknown) => {
           throw ioError(this.name, "read", cause);
@@ -176,7 +194,7 @@ export class FileSource implements ByteSource {
   #checkUnchanged(): void {
     let status: Stats;
     try {
-      status = fstatSync(this.#handle.fd);
+      status = fstatSync(descriptorOf(this.#file));
     } catch (cause) {
       throw ioError(this.name, "read", cause);
     }

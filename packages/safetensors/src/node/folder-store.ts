@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { FileStore, StorePlace } from "../source/store.ts";
@@ -35,7 +36,7 @@ export async function pathPlace(
   options: FolderOptions = {},
 ): Promise<StorePlace & { folder: string }> {
   try {
-    const isFolder = (await stat(path)).isDirectory();
+    const isFolder = (options.blocking ? statSync(path) : await stat(path)).isDirectory();
     const folder = isFolder ? path : dirname(path);
     return { folder, store: folderStore(folder, options), ...(!isFolder && { file: basename(path) }) };
   } catch (cause) {

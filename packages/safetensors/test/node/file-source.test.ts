@@ -218,8 +218,8 @@ describe("openFile", () => {
       read: () => Promise.reject(gone),
       close: async () => {},
     } as unknown as FileHandle;
-    for (const blocking of [false, true]) {
-      const source = new FileSource("disk", handle, { size: 100, mtimeMs: 0 }, blocking);
+    for (const file of [handle, 1e6]) {
+      const source = new FileSource("disk", file, { size: 100, mtimeMs: 0 });
       const expected = raises("IO", /cannot read disk: E(IO|BADF)/, { file: "disk" });
       await assert.rejects(async () => source.read(0, 10), expected);
       await assert.rejects(async () => source.readInto(0, new Uint8Array(10)), expected);

@@ -1,5 +1,4 @@
-import { type BigIntStats, constants } from "node:fs";
-import { open as openHandle } from "node:fs/promises";
+import { type BigIntStats, closeSync, constants, fstatSync, openSync } from "node:fs";
 import { basename } from "node:path";
 import { readHeader } from "../../checkpoint/safetensors.ts";
 import { SafetensorsError } from "../../errors.ts";
@@ -87,11 +86,10 @@ async function openJournal(
   try {
     // No link is followed, and nothing waits for the other end of a pipe.
     const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
-    const handle = await openHandle(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const status = await handle.stat({ bigint: true });
-    const { size, mtimeMs } = await handle.stat();
-    if (status.isFile()) return { source: new FileSource(path, handle, { size, mtimeMs }, true), status };
-    await handle.close();
+    const descriptor = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const status = fstatSync(descriptor, { bigint: true });
+    if (status.isFile()) return { source: new FileSource(path, descriptor, fstatSync(descriptor)), status };
+    closeSync(descriptor);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw ioError(path, "open", cause);
