@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 // Loaded by the library when it needs it; no side is timed for its imports.
 import "koffi";
 import { open, range } from "safetensors.js";
-import { openFile, openMapped } from "safetensors.js/node";
+import { hugePages, openFile, openMapped } from "safetensors.js/node";
 import { report } from "./report.mjs";
 
 const [path, source, way, task] = process.argv.slice(2);
@@ -15,8 +15,8 @@ const checkpoint = await open(
   source === "mapped" ? await openMapped(path) : await openFile(path, { blocking: true }),
 );
 const tensor = checkpoint.get(name);
-// All parts are as large as the first.
-const target = new Uint8Array(tensor.slice(...cuts[0]).byteLength);
+// All parts are as large as the first. NumPy asks for huge pages by itself.
+const target = (await hugePages())(tensor.slice(...cuts[0]).byteLength);
 
 async function cut(items) {
   const part = tensor.slice(...items);

@@ -8,7 +8,7 @@ import { openKernelPool } from "safetensors.js/workers";
 import { report } from "./report.mjs";
 
 const [side, ...tasks] = process.argv.slice(2);
-const REPEATS = 5;
+const REPEATS = 11;
 
 const n = Number(side);
 const GROUP = 128;

@@ -17,7 +17,7 @@ import torch
 from report import report
 
 side, *tasks = sys.argv[1:]
-REPEATS = 3
+REPEATS = 11
 
 n = int(side)
 GROUP = 128

@@ -28,8 +28,8 @@ export function narrowing(functions: KernelFunctions, to: FloatDtype): CastKerne
   return undefined;
 }
 
-/** Neither from F32 nor to it, in one step. */
-function direct(functions: KernelFunctions, from: FloatDtype, to: FloatDtype): CastKernel | undefined {
+/** Neither from F32 nor to it. */
+function beside(functions: KernelFunctions, from: FloatDtype, to: FloatDtype): CastKernel | undefined {
   if (from === "F8_E4M3" && to === "BF16") return functions.e4m3ToBf16;
   if (from === "F8_E5M2" && to === "BF16") return functions.e5m2ToBf16;
   if (from === "BF16" && to === "F8_E4M3") return functions.bf16ToE4M3;
@@ -37,20 +37,23 @@ function direct(functions: KernelFunctions, from: FloatDtype, to: FloatDtype): C
   return undefined;
 }
 
-/** A cast of at most so many elements at a time. The module reserves what it needs. */
-function castKernel(
+/** In one step. */
+function direct(functions: KernelFunctions, from: FloatDtype, to: FloatDtype): CastKernel | undefined {
+  if (from === to) return undefined;
+  if (from === "F32") return narrowing(functions, to);
+  return to === "F32" ? widening(functions, from) : beside(functions, from, to);
+}
+
+/** By way of F32. The module reserves what at most so many elements at a time need there. */
+function inTwoSteps(
   module: KernelModule,
   from: FloatDtype,
   to: FloatDtype,
   most: number,
 ): CastKernel | undefined {
-  const { functions } = module;
-  if (from === "F32") return narrowing(functions, to);
-  const widen = widening(functions, from);
-  if (to === "F32" || from === to) return from === to ? undefined : widen;
-  const narrow = narrowing(functions, to);
-  const inOneStep = direct(functions, from, to);
-  if (inOneStep || !widen || !narrow) return inOneStep;
+  const widen = widening(module.functions, from);
+  const narrow = narrowing(module.functions, to);
+  if (from === to || !widen || !narrow) return undefined;
   const floats = module.reserve(most * 4);
   return (source, target, count) => {
     widen(source, floats, count);
@@ -80,8 +83,9 @@ export function castFloatsBy(
   const count = bytes.length / size;
   const room = Math.min(BLOCK, count + 16);
   module?.clear();
-  const kernel = module && castKernel(module, from, to, room);
-  if (!kernel || !Number.isInteger(count) || count < LEAST) {
+  const inOneStep = module && direct(module.functions, from, to);
+  const kernel = inOneStep ?? (module && inTwoSteps(module, from, to, room));
+  if (!module || !kernel || !Number.isInteger(count) || count < LEAST) {
     const cast = castFloats(from, to, bytes);
     if (into) checkSize(into, cast.length);
     into?.set(cast);
@@ -92,10 +96,12 @@ export function castFloatsBy(
   const [before, after] = [room * size, room * sizeAfter].map((n) => module.reserve(n));
   const bytesAt = module.addressOf(bytes);
   const resultAt = module.addressOf(result);
+  // What goes through no other memory is done at once.
+  const block = inOneStep && bytesAt !== undefined && resultAt !== undefined ? count : BLOCK;
   for (let at = 0, now: number; at < count; at += now) {
     const left = count - at;
     // A kernel goes on to the next multiple of 16: what is left then is cast beside, as others own what lies behind it.
-    now = left < 16 ? left : Math.min(BLOCK, left - (left % 16));
+    now = left < 16 ? left : Math.min(block, left - (left % 16));
     const source = now < 16 || bytesAt === undefined ? before! : bytesAt + at * size;
     const target = now < 16 || resultAt === undefined ? after! : resultAt + at * sizeAfter;
     if (source === before) module.bytes(source, now * size).set(bytes.subarray(at * size, (at + now) * size));

@@ -67,24 +67,12 @@ export interface KernelFunctions {
     top: number,
     out: number,
   ): void;
-  subtractProduct(
-    c: number,
-    cStride: number,
-    a: number,
-    aStride: number,
-    b: number,
-    bStride: number,
-    rows: number,
-    columns: number,
-    depth: number,
-  ): void;
-  divideByTriangle(x: number, xStride: number, rows: number, l: number, lStride: number, width: number): void;
+  subtractProduct(c: number, a: number, b: number, rows: number, columns: number, depth: number): void;
+  divideByTriangle(x: number, rows: number, l: number, width: number): void;
   sweepColumns(
     x: number,
-    xStride: number,
     rows: number,
     l: number,
-    lStride: number,
     width: number,
     scales: number,
     zeros: number,

@@ -1,7 +1,7 @@
 import type { KernelModule } from "../../../kernels/module.ts";
 import { type Block, inside, type MatrixKernels, NARROW, WIDE } from "./matrices.ts";
 
-/** Bytes from row to row of a tile of `WIDE` rows and columns; three of them fit a core's second cache. */
+/** Bytes from row to row of a tile of `WIDE` rows and columns, as the kernels have it; three of them fit a core's second cache. */
 const ROW = WIDE * 8;
 
 /** A place for a tile in the kernels' memory. */
@@ -17,7 +17,7 @@ export function matricesBy(module: KernelModule): MatrixKernels {
   function takeFromBlock(x: Tile, l: Tile, rows: number, from: number, count: number): void {
     if (from === 0) return;
     const others = l.address + from * ROW;
-    functions.subtractProduct(x.address + from * 8, ROW, x.address, ROW, others, ROW, rows, count, from);
+    functions.subtractProduct(x.address + from * 8, x.address, others, rows, count, from);
   }
 
   return {
@@ -34,17 +34,7 @@ export function matricesBy(module: KernelModule): MatrixKernels {
             const count = Math.min(WIDE, depth - from);
             copyPadded(inside(a, row, from), left, height, count);
             copyPadded(inside(b, column, from), right, width, count);
-            functions.subtractProduct(
-              own.address,
-              ROW,
-              left.address,
-              ROW,
-              right.address,
-              ROW,
-              height,
-              width,
-              count,
-            );
+            functions.subtractProduct(own.address, left.address, right.address, height, width, count);
           }
           copy(own, inside(c, row, column), height, width);
         }
@@ -62,7 +52,7 @@ export function matricesBy(module: KernelModule): MatrixKernels {
           const count = Math.min(NARROW, width - from);
           takeFromBlock(own, triangle, height, from, count);
           const pivots = triangle.address + from * (ROW + 8);
-          functions.divideByTriangle(own.address + from * 8, ROW, height, pivots, ROW, count);
+          functions.divideByTriangle(own.address + from * 8, height, pivots, count);
         }
         copy(own, inside(x, row, 0), height, width);
       }
@@ -84,10 +74,8 @@ export function matricesBy(module: KernelModule): MatrixKernels {
         takeFromBlock(own, triangle, rows, from, count);
         functions.sweepColumns(
           own.address + from * 8,
-          ROW,
           rows,
           triangle.address + from * (ROW + 8),
-          ROW,
           count,
           scalesAt + from * rows * 4,
           zerosAt + from * rows,
