@@ -1,9 +1,11 @@
 // Loads every tensor of a file and hashes it, in one of several ways. See README.md for what is timed.
 import { createHash } from "node:crypto";
+import { statSync } from "node:fs";
 // Loaded by the library when it needs it; no side is timed for its imports.
 import "koffi";
 import { open } from "safetensors.js";
-import { hugePages, openMapped, openPath } from "safetensors.js/node";
+import { hugePages, openFile, openMapped } from "safetensors.js/node";
+import { makeHugeRoom } from "./huge-room.mjs";
 import { report } from "./report.mjs";
 
 const [path, way, touching] = process.argv.slice(2);
@@ -27,9 +29,10 @@ const GO_THROUGH = {
   chunks: (tensor) => tensor.chunks(buffer),
 };
 
+if (way === "huge") makeHugeRoom(statSync(path).size);
 const hashes = [];
 const start = performance.now();
-const checkpoint = way === "mapped" ? await open(await openMapped(path)) : await openPath(path);
+const checkpoint = await open(await (way === "mapped" ? openMapped(path) : openFile(path)));
 const figures = way in HOLD ? await hold(HOLD[way]) : await goThrough(GO_THROUGH[way]);
 await checkpoint.close();
 const lines = hashes.map(([name, hash]) => `${name} ${hash}\n`).sort();

@@ -66,6 +66,8 @@ export class LoadedTensor<D extends Dtype = Dtype> {
 
 /** Largest read of a plan, and the part of the budget that one read may take. */
 const MAX_READ = 4 << 20;
+/** Of whole tensors: fewer of them take a tenth less time (measured with a file of 1 GB). */
+const MAX_IN_PLACE = 16 << 20;
 const READ_SHARE = 8;
 
 /** Reads tensors, each handed out when it is complete. See `Checkpoint.read`. */
@@ -137,6 +139,7 @@ async function planHandles(
   const { planReads } = await import("../plan/plan.ts");
   const views = handles.map(({ view }) => view);
   const maxRead = Math.min(MAX_READ, budget / READ_SHARE);
+  if (budget === Number.POSITIVE_INFINITY) return planReads(views, { maxRead, maxInPlace: MAX_IN_PLACE });
   const plan = planReads(views, { maxRead });
   if (maxRead === MAX_READ || plan.summary.peakMemory <= budget) return plan;
   const large = planReads(views, { maxRead: MAX_READ });

@@ -1,6 +1,6 @@
 import type { StridedView } from "../view/view.ts";
-import { bridgeableGap } from "./cost.ts";
-import { transferOf } from "./transfer.ts";
+import { bridgeableGap, isRemote } from "./cost.ts";
+import { isInOrder, transferOf } from "./transfer.ts";
 import { cutIntoUnits, type UnitGroup } from "./units.ts";
 
 /** A piece of a tensor, the strides of the whole in elements, and what else decides how it is cut. */
@@ -9,23 +9,32 @@ interface Layout {
   readonly strides: readonly number[];
   readonly bits: number;
   readonly gap: number;
+  /** Whether the source is on this machine and fills memory that it is given. */
+  readonly fills: boolean;
 }
 
 /** Cuts pieces into units. Those that lie like the one before are not worked out again: a plan may have millions. */
 export class Cutter {
   readonly #maxRead: number;
+  readonly #maxInPlace: number;
   #last: Layout | undefined;
   #groups: readonly UnitGroup[] = [];
 
-  constructor(maxRead: number) {
+  constructor(maxRead: number, maxInPlace: number) {
     this.#maxRead = maxRead;
+    this.#maxInPlace = maxInPlace;
   }
 
   /** @param strides strides of the whole tensor, in elements. */
   cut(view: StridedView, strides: readonly number[], bits: number): readonly UnitGroup[] {
-    const layout = { view, strides, bits, gap: bridgeableGap(view.source) };
+    const { source } = view;
+    const fills = source.readInto !== undefined && !source.view && !isRemote(source);
+    const layout = { view, strides, bits, gap: bridgeableGap(source), fills };
     if (!this.#last || !areAlike(layout, this.#last)) {
-      this.#groups = cutIntoUnits(transferOf(view, strides, bits), layout.gap * 8, this.#maxRead * 8);
+      const transfer = transferOf(view, strides, bits);
+      const isInPlace = fills && bits >= 8 && isInOrder(transfer);
+      const most = isInPlace ? this.#maxInPlace : this.#maxRead;
+      this.#groups = cutIntoUnits(transfer, layout.gap * 8, most * 8);
       this.#last = layout;
     }
     return this.#groups;
@@ -36,6 +45,7 @@ function areAlike(a: Layout, b: Layout): boolean {
   return (
     a.bits === b.bits &&
     a.gap === b.gap &&
+    a.fills === b.fills &&
     areEqual(a.strides, b.strides) &&
     areEqual(a.view.shape, b.view.shape) &&
     areEqual(a.view.strides, b.view.strides)

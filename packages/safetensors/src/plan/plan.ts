@@ -13,6 +13,8 @@ import { unitCount } from "./units.ts";
 export interface PlanOptions {
   /** Most bytes of one read. */
   readonly maxRead?: number | undefined;
+  /** Most bytes of one read of a file straight into a tensor's memory, which takes no other; `maxRead` unless given. */
+  readonly maxInPlace?: number | undefined;
 }
 
 /** Large enough to make the cost of an operation small, small enough to stay in cache and to run side by side. */
@@ -137,11 +139,11 @@ export function needsBuffer({ units: { source }, inPlace }: PlannedRead): boolea
  */
 export function planReads(
   views: readonly TensorView[],
-  { maxRead = DEFAULT_MAX_READ }: PlanOptions = {},
+  { maxRead = DEFAULT_MAX_READ, maxInPlace = maxRead }: PlanOptions = {},
 ): ReadPlan {
   const lists = new Map<ByteSource, UnitList>();
   const unitsOf = new Uint32Array(views.length);
-  const cutter = new Cutter(maxRead);
+  const cutter = new Cutter(maxRead, maxInPlace);
   let total = 0;
   for (const [tensor, view] of views.entries()) {
     const { bits } = DTYPES[view.dtype];
