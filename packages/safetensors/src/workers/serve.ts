@@ -34,8 +34,8 @@ import {
 /** Memory for reads that cannot be made straight into place: four in flight. */
 const READ_BYTES = 20 << 20;
 
-/** Elements of a cast that a worker takes at a time: whole bytes in any dtype, and a tenth of a millisecond's work. */
-const PIECE_VALUES = 1 << 17;
+/** Elements of a cast that a worker takes at a time: whole bytes in any dtype, and a fifth of a millisecond's work. */
+const PIECE_VALUES = 1 << 18;
 
 /** Most bytes of memory for decoding that are kept for the next batch. */
 const KEPT_BYTES = 16 << 20;
