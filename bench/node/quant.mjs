@@ -135,18 +135,20 @@ function copier(size) {
   return () => target.set(source);
 }
 
-/** Milliseconds of computing and, in between, of copying, and the hash of the result. The first ones are compiled on the way. */
+/** Milliseconds of computing and, after that, of copying, and the hash of the result. The first ones are compiled on the way. */
 async function measure(compute, copy) {
-  const [times, copies] = [[], []];
+  const { times, result } = await repeat(compute);
+  const { times: copies } = await repeat(copy);
+  return { times, copies, checksum: createHash("sha256").update(result).digest("hex") };
+}
+
+async function repeat(work) {
+  const times = [];
   let result;
   for (let run = -REPEATS; run < REPEATS; run++) {
     const start = performance.now();
-    result = await compute();
-    const end = performance.now();
-    copy();
-    if (run < 0) continue;
-    times.push(end - start);
-    copies.push(performance.now() - end);
+    result = await work();
+    if (run >= 0) times.push(performance.now() - start);
   }
-  return { times, copies, checksum: createHash("sha256").update(result).digest("hex") };
+  return { times, result };
 }
