@@ -7,7 +7,7 @@ import { withServer } from "../lib/server.mjs";
 const TENSORS = 20_000;
 
 /** Scans after the first one in the same process, as of somebody who scans many files; those of the first half do not count. */
-const REPEATS = { ours: 12, picklescan: 2 };
+const REPEATS = { ours: 12, picklescan: 4 };
 const REMOTE_GB = 5;
 
 /** Find out whether PyTorch files could run code. */

@@ -7,11 +7,18 @@ import { handMade, noise, raises } from "../support.ts";
 const SIZES = { first: 2 ** 20 + 2, second: 100 };
 
 /** Reads of an eighth, or of a quarter, leave two bytes of the first tensor, which come with the second one, through a buffer. */
-async function twoTensors(): Promise<Checkpoint> {
-  const file = handMade({
-    first: { dtype: "U8", shape: [SIZES.first], data: noise(SIZES.first) },
-    second: { dtype: "U8", shape: [SIZES.second], data: noise(SIZES.second) },
+function twoTensors(): Promise<Checkpoint> {
+  return tensorsOf(SIZES, noise);
+}
+
+function tensorsOf(
+  sizes: Readonly<Record<string, number>>,
+  make: (length: number) => Uint8Array,
+): Promise<Checkpoint> {
+  const tensors = Object.entries(sizes).map(([name, size]) => {
+    return [name, { dtype: "U8", shape: [size], data: make(size) }] as const;
   });
+  const file = handMade(Object.fromEntries(tensors));
   return open({
     size: file.length,
     read: async (offset, length) => file.slice(offset, offset + length),
@@ -32,6 +39,15 @@ describe("the budget that a plan names", () => {
     assert.deepEqual({ peakMemory, requests }, { peakMemory: SIZES.first, requests: 2 });
     assert.deepEqual(await checkpoint.plan({ budget: peakMemory }), await checkpoint.plan());
     assert.deepEqual(await sizesRead(checkpoint, peakMemory), SIZES);
+  });
+
+  it("will do where smaller reads leave a piece that comes with the next tensors", async () => {
+    const MIB = 1 << 20;
+    const sizes = { first: 40 * MIB + 100 * 1024, second: 50 * 1024, third: 1000 };
+    const checkpoint = await tensorsOf(sizes, (length) => new Uint8Array(length));
+    const { peakMemory } = await checkpoint.plan();
+    assert.ok((await checkpoint.plan({ budget: peakMemory })).peakMemory <= peakMemory);
+    assert.deepEqual(await sizesRead(checkpoint, peakMemory), sizes);
   });
 
   it("gets small reads where there is room for what they need", async () => {

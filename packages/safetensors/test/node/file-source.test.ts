@@ -13,6 +13,7 @@ import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { FileSource, openFile } from "../../src/node/file-source.ts";
+import { openPath } from "../../src/node/open-path.ts";
 import { noise, raises, temporaryFolder } from "../support.ts";
 
 const folder = temporaryFolder();
@@ -22,6 +23,9 @@ const fileOf = (bytes: Uint8Array): string => {
   writeFileSync(path, bytes);
   return path;
 };
+
+/** Options of the two ways to open a file. */
+const WAYS = [{ blocking: false }, { blocking: true }];
 
 const MiB = 2 ** 20;
 /** Larger than one piece and than four, and no multiple of a piece. */
@@ -165,17 +169,21 @@ for (const blocking of [false, true]) {
 describe("openFile", () => {
   it("says what it cannot open", async () => {
     const missing = join(folder, "missing");
-    await assert.rejects(openFile(missing), raises("NOT_FOUND", /missing/, { file: missing }));
-    // Windows says of both that they are not there or not allowed.
-    await assert.rejects(openFile(join(largePath, "x")), /IO: cannot open|NOT_FOUND/);
-    await assert.rejects(openFile(folder), /IO: .*(is not a file|cannot open)/);
-    await assert.rejects(openFile(`${largePath}\0`), raises("IO"));
+    for (const options of WAYS) {
+      await assert.rejects(openFile(missing, options), raises("NOT_FOUND", /missing/, { file: missing }));
+      // Windows says of both that they are not there or not allowed.
+      await assert.rejects(openFile(join(largePath, "x"), options), /IO: cannot open|NOT_FOUND/);
+      await assert.rejects(openFile(folder, options), /IO: .*(is not a file|cannot open)/);
+      await assert.rejects(openFile(`${largePath}\0`, options), raises("IO"));
+      await assert.rejects(openPath(missing, options), raises("NOT_FOUND", /missing/, { file: missing }));
+    }
   });
 
   it("does not wait for a pipe", { skip: process.platform === "win32" }, async () => {
     const pipe = join(folder, "pipe");
     execFileSync("mkfifo", [pipe]);
-    await assert.rejects(openFile(pipe), raises("IO", /is not a file/, { file: pipe }));
+    for (const options of WAYS)
+      await assert.rejects(openFile(pipe, options), raises("IO", /is not a file/, { file: pipe }));
   });
 
   it("leaves no file open where it fails, nor after close", {
@@ -185,8 +193,10 @@ describe("openFile", () => {
     await openFile(folder).catch(() => {});
     const before = open();
     for (let i = 0; i < 20; i++) {
-      await openFile(folder).catch(() => {});
-      await (await openFile(largePath)).close();
+      for (const options of WAYS) {
+        await openFile(folder, options).catch(() => {});
+        await (await openFile(largePath, options)).close();
+      }
     }
     assert.equal(open(), before);
   });

@@ -76,6 +76,23 @@ describe("the reads of a plan", () => {
     assert.deepEqual(long.slice(1, 3), [0, 96]);
   });
 
+  it("are longer where they fill the memory of a tensor and nothing else", () => {
+    const options = { maxRead: 96, maxInPlace: 400 };
+    const lengths = (source: ByteSource, view = bytesAt(source, 0, 960)): unknown[] =>
+      readsOf([view], options).map((read) => (read as unknown[])[2]);
+    const source = unread("a");
+    const short = Array.from({ length: 10 }, () => 96);
+    assert.deepEqual(lengths(source), [400, 400, 160]);
+    assert.deepEqual(lengths(unread("remote", { operation: 0.01, byte: 0.1 })), short);
+    const { readInto: _, ...returned } = source;
+    assert.deepEqual(lengths(returned), short);
+    assert.deepEqual(lengths({ ...source, view: () => assert.fail() }), short);
+    const every = { source, dtype: "U8", shape: [500], strides: [2], bitOffset: 0 } as const;
+    assert.deepEqual(Math.max(...(lengths(source, every) as number[])), 95);
+    const nibbles = { source, dtype: "F4", shape: [1920], strides: [1], bitOffset: 0 } as const;
+    assert.deepEqual(lengths(source, nibbles), short);
+  });
+
   it("do not copy what can be read into place at less cost", () => {
     // One read costs as much as to copy 1000 bytes.
     const source = unread("a", { operation: 1e-7, byte: 1e-10 });

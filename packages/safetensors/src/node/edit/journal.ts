@@ -83,17 +83,19 @@ export async function readJournal(path: string): Promise<Journal | undefined> {
 async function openJournal(
   path: string,
 ): Promise<{ readonly source: FileSource; readonly status: BigIntStats } | undefined> {
+  let descriptor: number | undefined;
   try {
     // No link is followed, and nothing waits for the other end of a pipe.
     const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
-    const descriptor = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    descriptor = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     const status = fstatSync(descriptor, { bigint: true });
     if (status.isFile()) return { source: new FileSource(path, descriptor, fstatSync(descriptor)), status };
-    closeSync(descriptor);
   } catch (cause) {
+    if (descriptor !== undefined) closeSync(descriptor);
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw ioError(path, "open", cause);
   }
+  closeSync(descriptor);
   throw new SafetensorsError("IO", `${path} should be the journal of an edit, but it is not a file`, {
     file: path,
   });
