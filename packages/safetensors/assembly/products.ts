@@ -1,7 +1,7 @@
 // Products of matrices of doubles that lie row by row. A sum of products has two parts, of the elements at even and at odd
 // places, which are added at the end.
 
-/** Bytes from row to row, of all matrices: a constant, so that rows need no addresses of their own. */
+/** Bytes from row to row of all matrices, those of 128 doubles: a constant, so that rows need no addresses of their own. */
 const ROW: usize = 1024;
 
 /**

@@ -4,7 +4,10 @@ import { SafetensorsError } from "../errors.ts";
 import type { CastKernel, KernelFunctions } from "./functions.ts";
 import { type KernelModule, ownKernelModule } from "./module.ts";
 
-/** Elements that are cast at a time: what they are before, as F32 and after fits the second cache. A multiple of 16. */
+/**
+ * Elements that are cast at a time where they go through other memory: what they are before, as F32 and after fits the second
+ * cache. A multiple of 16.
+ */
 const BLOCK = 1 << 15;
 
 /** Of fewer elements the way into the memory and out of it costs more than it saves. */

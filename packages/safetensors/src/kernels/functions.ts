@@ -1,7 +1,10 @@
-/** Casts so many elements, up to the next multiple of 16. */
+/** Casts so many elements, up to the next multiple of 16, from one place to another that does not overlap with it. */
 export type CastKernel = (from: number, to: number, count: number) => void;
 
-/** Functions of the module: see packages/safetensors/assembly. Addresses and strides are in bytes, counts in elements. */
+/**
+ * Functions of the module: see packages/safetensors/assembly. Addresses and strides are in bytes, counts in elements. Rows of
+ * matrices of doubles lie 1,024 bytes apart.
+ */
 export interface KernelFunctions {
   readonly bf16ToF32: CastKernel;
   readonly f16ToF32: CastKernel;

@@ -5,8 +5,8 @@ import { type KernelMemory, PAGE, type SharedRange, sharedKernelMemory } from ".
 import { countForCollector } from "./memory.ts";
 import type { SentBytes } from "./messages.ts";
 
-/** Most bytes of a memory of WebAssembly. */
-const MOST_BYTES = 2 ** 32;
+/** Most bytes of a memory of WebAssembly, less a page: an array up to the last byte would have no address where it ends. */
+const MOST_BYTES = 2 ** 32 - PAGE;
 
 /**
  * Memory that the kernels of all workers work in: behind the page of their constants, which all write alike, a range for each

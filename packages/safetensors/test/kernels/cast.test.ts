@@ -82,7 +82,7 @@ describe("casts in WebAssembly", () => {
     const same = fc.property(
       fc.constantFrom(...dtypes),
       fc.constantFrom(...dtypes),
-      fc.integer({ min: 1, max: 70000 }),
+      fc.integer({ min: 1, max: 150_000 }),
       fc.tuple(fc.nat(9), fc.nat(9)),
       fc.tuple(fc.boolean(), fc.boolean()),
       (from, to, count, [gap, gapAfter], [isInside, isAfterInside]) => {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { castFloats, type FloatDtype } from "../../src/dtype/cast.ts";
+import { CAST_ROOM } from "../../src/kernels/cast.ts";
+import { PAGE } from "../../src/kernels/memory.ts";
 import type { FromWorker } from "../../src/workers/messages.ts";
 import { PoolMemory } from "../../src/workers/pool-memory.ts";
 import { PoolServer } from "../../src/workers/serve.ts";
@@ -49,6 +51,33 @@ describe("the memory of a pool", () => {
         0,
       );
       assert.ok(count % 16 === 0 ? used === 0 : used > 0 && used < 100, `${used} bytes beside`);
+    }
+  });
+
+  it("is cast up to its last bytes, where it has all that there are", async (test) => {
+    const most = 2 ** 32 - 2 * PAGE - CAST_ROOM;
+    const size = most - (most % 64);
+    const memory = PoolMemory.of(size, 1);
+    if (!memory) return test.skip("the system has no such memory");
+    const lent = memory.allocate(size)!;
+    // Kernels walk through quarters, of which one more would lie beyond all addresses.
+    const many = new Uint8Array((1 << 19) + 4).map((_, i) => values[i % values.length]!);
+    for (const [from, to] of [
+      ["F32", "BF16"],
+      ["F32", "F16"],
+      ["F32", "F8_E4M3"],
+      ["BF16", "F32"],
+      ["F16", "F32"],
+    ] as const) {
+      const expected = castFloats(from, to, many);
+      for (const atEnd of ["input", "result"]) {
+        const bytes = lent.subarray(atEnd === "input" ? size - many.length : 0).subarray(0, many.length);
+        const start = atEnd === "input" ? 2 * many.length : size - expected.length;
+        const result = lent.subarray(start, start + expected.length);
+        bytes.set(many);
+        await castIn(memory, from, to, bytes, result);
+        assert.deepEqual(new Uint8Array(result), expected, `${from} to ${to}, the ${atEnd} at the end`);
+      }
     }
   });
 });
