@@ -50,10 +50,14 @@ class Case:
         return {"case": self.name, "bounds": self.bounds}
 
 
-def two_roundings(dense, *parts):
-    """What rounding an intermediate result, too, can change: a unit in the last place of the largest number."""
+def two_roundings(dense, shift=None):
+    """What rounding an intermediate result, too, can change: a unit in the last place of the largest number.
+
+    Where `dense` is a product with a shift added or taken off, the product can be the largest.
+    """
     unit = {torch.float16: 2**-10, torch.bfloat16: 2**-7}[dense.dtype]
-    return unit * max(float(part.abs().max()) for part in (dense, *parts))
+    most = float(dense.abs().max())
+    return unit * (most if shift is None else most + float(shift.abs().max()))
 
 
 def gpt_oss(folder):
