@@ -28,15 +28,15 @@ export interface ZipEntry {
 export class ZipArchive {
   readonly source: ByteSource;
   readonly #directory: Directory;
-  /** Made for the first name that is looked for. */
-  #rows: Map<string, number> | undefined;
+  readonly #rows = new Map<string, number>();
   readonly #local: LocalHeaders;
 
   constructor(source: ByteSource, directory: Directory, options?: ReadOptions) {
     this.source = source;
     this.#directory = directory;
     const { names } = directory;
-    if (new Set(names).size < names.length) throw invalidArchive(`two members are named ${twice(names)}`);
+    for (let row = 0; row < names.length; row++) this.#rows.set(names[row]!, row);
+    if (this.#rows.size < names.length) throw invalidArchive(`two members are named ${twice(names)}`);
     this.#local = new LocalHeaders(source, directory, options);
   }
 
@@ -66,7 +66,6 @@ export class ZipArchive {
   }
 
   find(name: string): ZipEntry | undefined {
-    this.#rows ??= new Map(this.names().map((known, row) => [known, row]));
     const row = this.#rows.get(name);
     return row === undefined ? undefined : this.entry(row);
   }

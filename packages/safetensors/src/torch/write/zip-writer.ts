@@ -42,7 +42,8 @@ export class ZipWriter {
   async add(record: string, size: number, chunks: Chunks): Promise<number> {
     const name = utf8.encode(`${this.#root}/${record}`);
     const headerOffset = this.#out.offset;
-    await this.#put((out) => localHeader(out, { name, size, headerOffset }));
+    const header = this.#put((out) => localHeader(out, { name, size, headerOffset }));
+    if (header) await header;
     let checksum = 0;
     let written = 0;
     for await (const chunk of chunks) {
@@ -53,7 +54,8 @@ export class ZipWriter {
       if (waiting) await waiting;
     }
     const member = { name, size, crc32: checksum, headerOffset };
-    await this.#put((out) => dataDescriptor(out, member));
+    const descriptor = this.#put((out) => dataDescriptor(out, member));
+    if (descriptor) await descriptor;
     directoryEntry(this.#directory, member);
     this.#count++;
     this.#digest(name, checksum);
@@ -69,10 +71,10 @@ export class ZipWriter {
     await this.#out.flush();
   }
 
-  async #put(write: (out: ByteBuilder) => void): Promise<void> {
+  #put(write: (out: ByteBuilder) => void): void | Promise<void> {
     this.#record.clear();
     write(this.#record);
-    await this.#out.write(this.#record.bytes);
+    return this.#out.write(this.#record.bytes);
   }
 
   #digest(name: Uint8Array, checksum: number): void {

@@ -169,7 +169,7 @@ describe("writeTorch", () => {
     }
   });
 
-  it("takes 100,000 tensors in little memory and few writes", async () => {
+  it("takes many tensors in little memory and few writes", async () => {
     let [size, writes, largest] = [0, 0, 0];
     const sink = {
       write(bytes: Uint8Array): void {
@@ -181,12 +181,13 @@ describe("writeTorch", () => {
       async abort(): Promise<void> {},
     };
     const one = tensor("F32", [2]);
-    const inputs = Array.from({ length: 100_000 }, (_, index) => [`layer.${index}.weight`, one] as const);
+    const count = 20_000;
+    const inputs = Array.from({ length: count }, (_, index) => [`layer.${index}.weight`, one] as const);
     await writeTorch(sink, inputs);
     // The largest are pickle and directory, which are whole in memory: about 100 and 65 bytes for each tensor.
-    assert.ok(largest < 12_000_000, `${largest}`);
-    assert.ok(writes < 500, `${writes}`);
-    assert.ok(size > 100_000 * (64 + 64));
+    assert.ok(largest < count * 120, `${largest}`);
+    assert.ok(writes < 100, `${writes}`);
+    assert.ok(size > count * (64 + 64));
   });
 
   it("gives the same bytes each time, and however the data comes", async () => {
