@@ -73,6 +73,8 @@ export interface ErrorDetails {
   readonly kind?: string;
   /** For `FORBIDDEN_GLOBAL`: the Python name that the file asked for, as `module.name`. */
   readonly global?: string;
+  /** For `AMBIGUOUS` places of tensors in a PyTorch file: their keys, at most 20, and last that of what holds them all. */
+  readonly keys?: readonly string[];
   readonly cause?: unknown;
 }
 

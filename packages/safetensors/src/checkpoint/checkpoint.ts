@@ -18,6 +18,8 @@ export interface CheckpointParts {
   readonly format: string;
   readonly tensors: TensorIndex;
   readonly metadata?: ReadonlyMap<string, string>;
+  /** See `Checkpoint.renamed`. */
+  readonly renamed?: ReadonlyMap<string, readonly string[]>;
   /** What a lenient reader found wrong. */
   readonly problems?: readonly SafetensorsError[];
   readonly close?: () => void | Promise<void>;
@@ -30,6 +32,11 @@ export interface CheckpointParts {
 export class Checkpoint implements AsyncDisposable {
   readonly format: string;
   readonly metadata: ReadonlyMap<string, string>;
+  /**
+   * Tensors of the file that have other names here, as they are given in parts, or none, as they were left out: by their
+   * names in the file, which an index has.
+   */
+  readonly renamed: ReadonlyMap<string, readonly string[]>;
   readonly problems: readonly SafetensorsError[];
   readonly #tensors: TensorIndex;
   readonly #close: (() => void | Promise<void>) | undefined;
@@ -37,6 +44,7 @@ export class Checkpoint implements AsyncDisposable {
   constructor(parts: CheckpointParts) {
     this.format = parts.format;
     this.metadata = parts.metadata ?? new Map();
+    this.renamed = parts.renamed ?? new Map();
     this.problems = parts.problems ?? [];
     this.#tensors = parts.tensors;
     this.#close = parts.close;

@@ -24,24 +24,39 @@ export function joinShards(
   };
 
   const owners = new Map<string, string>();
+  /** The same for tensors that have other names here than in their file, and in the index. */
+  const renamed = new Map<string, string>();
   let asPlaced = 0;
+  const isTaken = (name: string, file: string): boolean => {
+    const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? renamed.get(name) ?? file);
+    if (place !== file) {
+      const wrong = !weightMap
+        ? `is in both ${place} and ${file}`
+        : place === undefined
+          ? `of ${file} is not in the index`
+          : `is in ${file}, but the index places it in ${place}`;
+      report(`tensor ${quote(name)} ${wrong}`, name, file);
+    } else asPlaced++;
+    return place === file || (place === undefined && mode === "lenient");
+  };
   for (const [file, shard] of shards) {
+    const wholes = new Map<string, string>();
+    for (const [whole, names] of shard.renamed) {
+      if (isTaken(whole, file)) renamed.set(whole, file);
+      for (const name of names) wholes.set(name, whole);
+    }
     for (const name of shard.keys()) {
-      const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? file);
-      if (place !== file) {
-        const wrong = !weightMap
-          ? `is in both ${place} and ${file}`
-          : place === undefined
-            ? `of ${file} is not in the index`
-            : `is in ${file}, but the index places it in ${place}`;
-        report(`tensor ${quote(name)} ${wrong}`, name, file);
-      } else asPlaced++;
-      if (place === file || (place === undefined && mode === "lenient")) owners.set(name, file);
+      const whole = wholes.get(name);
+      if (whole === undefined ? !isTaken(name, file) : renamed.get(whole) !== file) continue;
+      const other = owners.get(name);
+      if (other === undefined) owners.set(name, file);
+      // Only a part can have the name of another tensor.
+      else report(`tensor ${quote(name)} is in both ${other} and ${file}`, name, file);
     }
   }
   // An index may have half a million names: they are gone through again only if one was not found.
   for (const [name, file] of asPlaced === weightMap?.size ? [] : (weightMap ?? [])) {
-    if (owners.has(name)) continue;
+    if (owners.has(name) || renamed.has(name)) continue;
     const text = `the index places tensor ${quote(name)} in ${file}, which does not have it`;
     if (mode === "compat") throw new SafetensorsError("INDEX_MISMATCH", text, { tensor: name, file });
     report(text, name, file);

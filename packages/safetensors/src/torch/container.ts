@@ -16,6 +16,12 @@ export interface Place {
 /** Children of a training checkpoint that hold tensors, but not the model's. */
 const TRAINING_STATE = /^(?:optim.*|lr_scheduler.*|callbacks|loops)$/;
 
+/** Tensors beside a model that are none of its weights. */
+const TRAINING_VALUE =
+  /^(?:.+_)?(?:loss(?:es)?|rng_states?|epochs?|steps?|iterations?|metrics?|scores?|accuracy)$|^best_/;
+
+const STATE_DICT = "state_dict";
+
 /** Places that an error lists. */
 const MAX_LISTED_PLACES = 20;
 
@@ -25,10 +31,11 @@ type IsWanted = (value: PickleValue) => boolean;
 /**
  * Finds the container of the model's tensors.
  *
- * With a key, the one at that path, through the attributes of objects as well; "" is the top. Without: as long as a dict has a dict named `state_dict`, it is that
- * one; as long as a container has no tensor of its own and just one child with tensors (training state aside), it is
- * that one. Several children: `AMBIGUOUS`. A module is taken as a whole. NumPy's arrays count as tensors only where
- * there are no others: beside them they are random states, scores and the like.
+ * With a key, the one at that path, through the attributes of objects as well; "" is the top. Without: as long as a dict
+ * has a dict named `state_dict` with tensors, it is that one; as long as a container has no tensor of its own (losses,
+ * random states and the like aside) and just one child with tensors (training state aside), it is that one. Several
+ * children, or tensors beside them where there is training state: `AMBIGUOUS`. A module is taken as a whole. NumPy's
+ * arrays count as tensors only where there are no others: beside them they are random states, scores and the like.
  */
 export function chooseContainer(top: Container, key: string | undefined): Place {
   if (key !== undefined) return placeOf(top, key);
@@ -52,31 +59,40 @@ function isModule(container: Container): boolean {
   return container instanceof PyDict && isScriptClass(container.type);
 }
 
-/** One step towards the tensors, or nothing if this is the place. */
+/** One step towards the tensors, or nothing if this is the place. The order of the keys does not matter. */
 function innerPlace(place: Place, isWanted: IsWanted): Place | undefined {
   const barren = new Set<PickleNode>();
   const places: Place[] = [];
+  let [hasTensors, hasWeights, isTraining] = [false, false, false];
   for (const { key, value } of children(place.container)) {
-    if (isWanted(value)) return undefined;
-    if (key === "state_dict" && place.container instanceof PyDict && isContainer(value)) {
-      return { path: pathBelow(place, key), container: value };
-    }
-    if (places.length === MAX_LISTED_PLACES || !isContainer(value) || TRAINING_STATE.test(key)) continue;
-    if (reaches(value, isWanted, containedParts, barren)) {
-      places.push({ path: pathBelow(place, key), container: value });
+    if (isWanted(value)) {
+      hasTensors = true;
+      hasWeights ||= !TRAINING_VALUE.test(key);
+    } else if (isContainer(value)) {
+      if (TRAINING_STATE.test(key)) isTraining = true;
+      else if (
+        (places.length < MAX_LISTED_PLACES || key === STATE_DICT) &&
+        reaches(value, isWanted, containedParts, barren)
+      ) {
+        const found = { path: pathBelow(place, key), container: value };
+        if (key === STATE_DICT && place.container instanceof PyDict) return found;
+        places.push(found);
+      }
     }
   }
-  if (places.length > 1) throw severalPlaces(place, places);
-  if (places.length === 0) refuseWholeObjects(place);
+  if (hasWeights && (!isTraining || places.length === 0)) return undefined;
+  if (places.length > 1 || (hasWeights && places.length > 0)) throw severalPlaces(place, places);
+  if (!hasTensors && places.length === 0) refuseWholeObjects(place);
   return places[0];
 }
 
 function severalPlaces(above: Place, places: readonly Place[]): SafetensorsError {
-  const keys = places.map(({ path }) => quote(path)).join(", ");
+  const keys = places.map(({ path }) => path);
   const more = places.length === MAX_LISTED_PLACES ? ", …" : "";
   return new SafetensorsError(
     "AMBIGUOUS",
-    `tensors are in several places; choose one with the option key: ${keys}${more}; or ${quote(above.path)} for all`,
+    `tensors are in several places; choose one with the option key: ${keys.map(quote).join(", ")}${more}; or ${quote(above.path)} for all`,
+    { keys: [...keys, above.path] },
   );
 }
 
@@ -93,8 +109,13 @@ function refuseWholeObjects(place: Place): void {
 /** The error for a Python object where a state dict is wanted. */
 export function wholeObject(node: ObjectNode, path: string): SafetensorsError {
   const where = path === "" ? "" : ` at ${quote(path)}`;
-  const reason = `the tensors are in a Python object of ${quote(node.className)}${where}, which is no torch.nn.Module; save its state_dict(), or name it with the option key to take all tensors in it`;
+  const reason = `the tensors are in a Python object of ${quote(node.className)}${where}, which is no torch.nn.Module; save its state_dict()${keyAdvice(node)}`;
   return new SafetensorsError("UNSUPPORTED", reason, { kind: "torch-object" });
+}
+
+/** Which option takes the tensors of a value: those of an object only if they are attributes of it. */
+export function keyAdvice(value: PickleValue): string {
+  return enterable(value) ? ", or name it with the option key to take all tensors in it" : "";
 }
 
 /** A container, or the attributes of an object: a key says that they are meant. */

@@ -13,21 +13,20 @@ const PARTS: ReadonlySet<string> = new Set(["raw", "parts", "split"]);
 const WHOLE: ReadonlySet<string> = new Set(["dequantize", "densify"]);
 
 /**
- * The tensors that stand for one, by what is added to its name.
- *
- * @throws `UNSUPPORTED` if safetensors cannot hold it and no option says what to do; the reason of a `RefusedTensor`
+ * The tensors that stand for one, by what is added to its name. Or why there are none: `UNSUPPORTED` if safetensors cannot
+ * hold it and no option says what to do, the reason of a `RefusedTensor`.
  */
 export function formOf(
   tensor: AnyTensor,
   name: string,
   options: TensorOptions,
-): Iterable<readonly [suffix: string, tensor: ReadableTensor]> {
-  if (tensor instanceof RefusedTensor) throw refusal(tensor, name);
+): Iterable<readonly [suffix: string, tensor: ReadableTensor]> | SafetensorsError {
+  if (tensor instanceof RefusedTensor) return refusal(tensor, name);
   if (!(tensor instanceof CompositeTensor)) return [["", tensor]];
   const choice = options[tensor.option] ?? "refuse";
   if (choice === "refuse") {
     const reason = `is ${tensor.what}, which safetensors cannot hold; ${ADVICE[tensor.option]}`;
-    throw refusal(new RefusedTensor("UNSUPPORTED", reason), name);
+    return refusal(new RefusedTensor("UNSUPPORTED", reason), name);
   }
   if (PARTS.has(choice)) return tensor.parts;
   if (tensor.whole && WHOLE.has(choice)) return [["", tensor.whole]];

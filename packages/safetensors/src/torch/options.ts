@@ -1,3 +1,5 @@
+import type { NameChoice } from "../checkpoint/select.ts";
+
 /** What to do with tensors that a safetensors file cannot hold as they are. By default such a tensor is refused. */
 export interface TensorOptions {
   /**
@@ -20,4 +22,11 @@ export interface SelectOptions extends TensorOptions {
   readonly key?: string | undefined;
   /** All tensors of the file, under their paths from the top: the same as the key "". */
   readonly flatten?: boolean | undefined;
+  /**
+   * Tensors that must be had, by their names in the file; all without it. What is not chosen may be of any kind: it is no
+   * error then that safetensors cannot hold it.
+   */
+  readonly include?: NameChoice | undefined;
+  /** Tensors that need not be had, also if they are included. */
+  readonly exclude?: NameChoice | undefined;
 }

@@ -53,8 +53,13 @@ export interface TorchReport {
 export class TorchCheckpoint extends Checkpoint {
   readonly report: TorchReport;
 
-  constructor(tensors: TensorIndex, report: TorchReport, close: () => void | Promise<void>) {
-    super({ format: "torch", tensors, close });
+  constructor(
+    tensors: TensorIndex,
+    renamed: ReadonlyMap<string, readonly string[]>,
+    report: TorchReport,
+    close: () => void | Promise<void>,
+  ) {
+    super({ format: "torch", tensors, renamed, close });
     this.report = report;
   }
 }
@@ -77,7 +82,9 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
   const selection = selectTensors(value, opcodes, { ...options, key });
   if (file.bigEndian) refuseUntyped(selection.tensors);
   const views = viewsOf(selection.tensors, file);
-  return new TorchCheckpoint(new ViewIndex(views), reportOf(file, selection), () => source.close?.());
+  return new TorchCheckpoint(new ViewIndex(views), selection.renamed, reportOf(file, selection), () =>
+    source.close?.(),
+  );
 }
 
 /**

@@ -1,12 +1,14 @@
+import { nameTest } from "../checkpoint/select.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
-import { chooseContainer, enterable, type Place, wholeObject } from "./container.ts";
+import { chooseContainer, enterable, keyAdvice, type Place, wholeObject } from "./container.ts";
 import { formOf } from "./forms.ts";
 import { MAX_LISTED, MAX_PATHS_PER_OPCODE } from "./limits.ts";
 import type { SelectOptions } from "./options.ts";
 import { ObjectNode, PyTuple } from "./pickle/containers.ts";
 import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
 import { allParts, reachesTensor } from "./reach.ts";
+import { StorageNode } from "./storage.ts";
 import { CompositeTensor, DerivedTensor, type ReadableTensor } from "./tensor.ts";
 import { isArray, isTensor, tensorOf } from "./tensor-of.ts";
 import { type Container, isContainer, joinPath, type Leaf, leaves, leavesOnce, limitError } from "./walk.ts";
@@ -26,6 +28,8 @@ export interface Selection {
   /** Path of the container whose tensors these are; "" is the top. */
   readonly container: string;
   readonly tensors: ReadonlyMap<string, ReadableTensor>;
+  /** Tensors that have other names here, in parts, or none, as they were not to be had: by their names in the file. */
+  readonly renamed: ReadonlyMap<string, readonly string[]>;
   /** Values that are not tensors. */
   readonly values: LeftOut;
   /** Tensors outside of the container, and those in modules that their `state_dict()` leaves out. */
@@ -55,15 +59,17 @@ export function selectTensors(top: PickleValue, opcodes: number, options: Select
     container = place.path;
     const maxPaths = opcodes * MAX_PATHS_PER_OPCODE;
     flatten(place, maxPaths, taken, values, outside);
-    if (taken.tensors.size === 0) throw noTensors(nothingTaken(outside.result()));
+    if (taken.tensors.size + taken.renamed.size === 0) throw noTensors(nothingTaken(outside.result()));
+    const barren = new Set<PickleNode>();
     for (const leaf of leavesOnce(outermost, maxPaths, new Set([place.container]))) {
-      leaveOut(leaf, leaf.path, values, outside);
+      leaveOut(leaf, leaf.path, barren, values, outside);
     }
   }
-  const { tensors, remade, classes } = taken;
+  const { tensors, renamed, remade, classes } = taken;
   return {
     container,
     tensors,
+    renamed,
     values: values.result(),
     outside: outside.result(),
     remade: remade.result(),
@@ -95,30 +101,52 @@ function flatten(
   };
   for (const leaf of leaves(place.container, maxPaths, onContainer)) {
     const { path, value, apart } = leaf;
+    const fromTop = place.path === "" ? path : joinPath(place.path, path);
     if (apart === undefined && tensorOf(value)) {
-      checkPath(leaf);
-      taken.add(path, value);
+      const fault = nameFault(leaf);
+      if (fault === undefined) taken.add(path, value);
+      else taken.refuse(path, new SafetensorsError("INVALID_NAME", fault, { tensor: path }));
+    } else if (apart === undefined && holdsTensors(value, barren)) {
+      if (value instanceof ObjectNode) refuseUnknownMaker(value, quote(path), barren);
+      taken.refuse(path, leaf.isModule ? packedModule(value, path) : tensorsInside(value, fromTop));
     } else {
-      if (value instanceof ObjectNode && !isContainer(value)) {
-        refuseUnknownMaker(value, quote(path), barren);
-        if (leaf.isModule && reachesTensor(value, allParts, barren)) throw packedModule(value, path);
-      }
-      leaveOut(leaf, place.path === "" ? path : joinPath(place.path, path), values, outside);
+      leaveOut(leaf, fromTop, barren, values, outside);
     }
   }
 }
 
 /** A module that pickles itself in a form of its own, as those of torch.ao.nn.quantized do, must not be lost. */
-function packedModule(node: ObjectNode, path: string): SafetensorsError {
-  const text = `the module ${quote(path)} of ${quote(node.className)} has its tensors in a form of its own; save the model's state_dict()`;
+function packedModule(value: PickleValue, path: string): SafetensorsError {
+  const name = value instanceof ObjectNode ? value.className : kindOf(value);
+  const text = `the module ${quote(path)} of ${quote(name)} has its tensors in a form of its own; save the model's state_dict()`;
+  return new SafetensorsError("UNSUPPORTED", text, { kind: "torch-object" });
+}
+
+/** What lies among the tensors, is none, and has some in it, would be lost. */
+function tensorsInside(value: PickleValue, path: string): SafetensorsError {
+  const text = `there are tensors inside of ${quote(path)} (${kindOf(value)}), which would be lost; exclude it${keyAdvice(value)}`;
   return new SafetensorsError("UNSUPPORTED", text, { kind: "torch-object" });
 }
 
 /** Notes what is not taken. Of what is apart in modules, only tensors matter, and packed ones: `(weight, bias)`. */
-function leaveOut({ value, apart }: Leaf, path: string, values: LeftOutList, outside: LeftOutList): void {
+function leaveOut(
+  { value, apart }: Leaf,
+  path: string,
+  barren: Set<PickleNode>,
+  values: LeftOutList,
+  outside: LeftOutList,
+): void {
   if (isTensor(value)) outside.note(path, apart === undefined ? kindOf(value) : `tensor, ${apart}`);
-  else if (apart === undefined) values.add(path, value);
-  else if (isPacked(value)) outside.note(path, `${kindOf(value)} with tensors, ${apart}`);
+  else if (apart !== undefined) {
+    if (isPacked(value)) outside.note(path, `${kindOf(value)} with tensors, ${apart}`);
+  } else if (holdsTensors(value, barren)) {
+    outside.note(path, `${kindOf(value)} with tensors`);
+  } else values.add(path, value);
+}
+
+/** Whether tensors are in a value that is neither one nor a container. A storage by itself is what tensors are views of. */
+function holdsTensors(value: PickleValue, barren: Set<PickleNode>): boolean {
+  return !isContainer(value) && !(value instanceof StorageNode) && reachesTensor(value, allParts, barren);
 }
 
 /** Whether a tensor is near in an attribute: in a tuple, or in the state of an object (`torch.ScriptObject`). */
@@ -136,28 +164,37 @@ function isPacked(value: PickleValue): boolean {
 /** The tensors of the checkpoint, as they come. */
 class TakenTensors {
   readonly tensors: Map<string, ReadableTensor> = new Map();
+  readonly renamed: Map<string, readonly string[]> = new Map();
   readonly remade: LeftOutList = new LeftOutList();
   readonly classes: Set<string> = new Set();
   readonly #options: SelectOptions;
+  readonly #isIncluded: (name: string) => boolean;
+  readonly #isExcluded: (name: string) => boolean;
   #nameLength = 0;
 
   constructor(options: SelectOptions) {
     this.#options = options;
+    this.#isIncluded = nameTest(options.include);
+    this.#isExcluded = options.exclude === undefined ? () => false : nameTest(options.exclude);
   }
 
   /** Takes a tensor in the form that the options ask for. */
   add(name: string, value: PickleValue): void {
     const tensor = tensorOf(value)!;
-    for (const [suffix, part] of formOf(tensor, name, this.#options)) {
+    const parts = formOf(tensor, name, this.#options);
+    if (parts instanceof SafetensorsError) return this.refuse(name, parts);
+    const names: string[] = [];
+    for (const [suffix, part] of parts) {
       const partName = `${name}${suffix}`;
+      names.push(partName);
       if (this.tensors.has(partName)) {
-        throw new SafetensorsError("AMBIGUOUS", `two tensors get the name ${quote(partName)}`, {
-          tensor: partName,
-        });
+        const text = `two tensors get the name ${quote(partName)}`;
+        this.refuse(name, new SafetensorsError("AMBIGUOUS", text, { tensor: partName }));
       }
       this.tensors.set(partName, part);
       this.#nameLength += partName.length;
     }
+    if (names.length !== 1 || names[0] !== name) this.renamed.set(name, names);
     if (this.#nameLength > MAX_HEADER_BYTES) {
       throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
     }
@@ -165,14 +202,21 @@ class TakenTensors {
     else if (tensor instanceof DerivedTensor) this.remade.note(name, tensor.derivation.what);
     else if (tensor instanceof CompositeTensor) this.remade.note(name, tensor.what);
   }
+
+  /** Throws the reason why there can be no tensor of that name, unless it need not be had. */
+  refuse(name: string, reason: SafetensorsError): void {
+    if (this.#isIncluded(name) && !this.#isExcluded(name)) throw reason;
+    this.renamed.set(name, []);
+  }
 }
 
-function checkPath({ path, unnamed }: Leaf): void {
-  const fail = (reason: string) => new SafetensorsError("INVALID_NAME", reason, { tensor: path });
+/** Why the path to a tensor can be no name, if so. */
+function nameFault({ path, unnamed }: Leaf): string | undefined {
   if (unnamed !== undefined)
-    throw fail(`the tensor ${quote(path)} has a key that is neither text nor an int: ${unnamed}`);
-  if (/\p{Surrogate}/u.test(path))
-    throw fail(`the tensor name ${quote(path)} holds half of a surrogate pair`);
+    return `the tensor ${quote(path)} has a key that is neither text nor an int: ${unnamed}`;
+  return /\p{Surrogate}/u.test(path)
+    ? `the tensor name ${quote(path)} holds half of a surrogate pair`
+    : undefined;
 }
 
 /** An unknown function that gets a tensor or a storage probably makes a tensor, which must not be lost. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { open } from "../../src/checkpoint/open.ts";
 import { joinShards } from "../../src/checkpoint/sharded.ts";
 import type { ReadMode } from "../../src/format/mode.ts";
@@ -45,6 +45,46 @@ describe("joinShards", () => {
       assert.ok(!joined.has("d") && !joined.has("__proto__"));
       assert.throws(() => joined.get("d"), raises("TENSOR_NOT_FOUND"));
     }
+  });
+
+  it("knows tensors that are given in parts, or left out, by their names in the file and the index", async () => {
+    const shard = async (names: readonly string[], renamed: Readonly<Record<string, readonly string[]>>) => {
+      const whole = (await shardsOf({ file: names })).get("file")!;
+      const tensors = {
+        size: names.length,
+        names: () => names,
+        find: (name: string) => (whole.has(name) ? whole.get(name).view : undefined),
+      };
+      return new Checkpoint({ format: "torch", tensors, renamed: new Map(Object.entries(renamed)) });
+    };
+    const shards = new Map([
+      ["f1", await shard(["q.real", "q.imag", "a"], { q: ["q.real", "q.imag"] })],
+      ["f2", await shard(["b"], { meta: [] })],
+    ]);
+    const map = new Map([
+      ["q", "f1"],
+      ["a", "f1"],
+      ["b", "f2"],
+      ["meta", "f2"],
+    ]);
+    for (const joined of [joinShards(shards), ...MODES.map((mode) => joinShards(shards, map, mode))]) {
+      assert.deepEqual([...joined.keys()], ["q.real", "q.imag", "a", "b"]);
+      assert.deepEqual(joined.problems, []);
+    }
+    const elsewhere = new Map([...map, ["q", "f2"]]);
+    const misplaced = raises("INDEX_MISMATCH", /tensor "q" is in f1, but the index places it in f2/);
+    assert.throws(() => joinShards(shards, elsewhere), misplaced);
+    map.delete("q");
+    assert.throws(
+      () => joinShards(shards, map),
+      raises("INDEX_MISMATCH", /tensor "q" of f1 is not in the index/),
+    );
+    assert.deepEqual([...joinShards(shards, map, "compat").keys()], ["a", "b"]);
+    const twice = new Map([...shards, ["f3", await shard(["q.imag"], {})]]);
+    const both = raises("INDEX_MISMATCH", /tensor "q\.imag" is in both f1 and f3/);
+    assert.throws(() => joinShards(twice), both);
+    const named = new Map([...map, ["q", "f1"], ["q.imag", "f3"]]);
+    assert.throws(() => joinShards(twice, named), both);
   });
 
   it("joins files without an index", async () => {

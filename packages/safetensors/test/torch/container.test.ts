@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fromBytes } from "../../src/source/memory.ts";
+import { openTorch, type TorchOptions } from "../../src/torch/index.ts";
 import { raises } from "../support.ts";
 import { assemble, repeat, uint } from "./pickle/assembler.ts";
-import { call, global, openPickle, type Plain, push, storage, tensor, tuple } from "./torch-file.ts";
+import {
+  call,
+  global,
+  openPickle,
+  type Plain,
+  pickleFile,
+  push,
+  storage,
+  tensor,
+  tuple,
+} from "./torch-file.ts";
 
 const T = tensor();
 
@@ -62,6 +74,41 @@ test("the only child with tensors is taken, training state aside", async () => {
   assert.deepEqual(await found({ optimizer: { a: T }, epoch: 1 }), ["", "optimizer.a"]);
 });
 
+test("the order of the keys does not matter, nor do losses and random states beside the model", async () => {
+  for (const beside of [
+    "loss",
+    "val_loss",
+    "best_loss",
+    "rng_state",
+    "cuda_rng_states",
+    "global_step",
+    "epoch",
+  ]) {
+    const entries: [string, Plain][] = [
+      [beside, T],
+      ["model_state_dict", { a: T }],
+      ["optimizer_state_dict", { state: { 0: { exp_avg: T } } }],
+    ];
+    for (const order of [entries, entries.toReversed()]) {
+      assert.deepEqual(await found(Object.fromEntries(order)), ["model_state_dict", "a"], beside);
+    }
+  }
+  assert.deepEqual(await found({ x: T, state_dict: { a: T } }), ["state_dict", "a"]);
+  assert.deepEqual(await found({ model: { b: T }, state_dict: { a: T } }), ["state_dict", "a"]);
+  assert.deepEqual(await found({ state_dict: {}, model: { a: T } }), ["model", "a"]);
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`child${index}`, [T]]));
+  assert.deepEqual(await found({ ...many, state_dict: { a: T } }), ["state_dict", "a"]);
+});
+
+test("weights beside a model need a choice where there is training state", async () => {
+  assert.deepEqual(await found({ w: T, part: { a: T } }), ["", "w", "part.a"]);
+  await assert.rejects(
+    found({ w: T, part: { a: T }, optimizer: { b: T } }),
+    raises("AMBIGUOUS", /option key: "part"; or "" for all/, { keys: ["part", ""] }),
+  );
+  assert.deepEqual(await found({ w: T, optimizer: { b: T } }), ["", "w", "optimizer.b"]);
+});
+
 test("several children with tensors need a choice", async () => {
   const two = { g: { a: T }, d: { b: T, deep: { c: T } }, step: 1 };
   await assert.rejects(found(two), raises("AMBIGUOUS", /option key: "g", "d"; or "" for all/));
@@ -110,6 +157,59 @@ test("what is left out is listed", async () => {
   assert.deepEqual(report.tensorsOutside, { count: 1, listed: [{ path: "optimizer.b", kind: "tensor" }] });
   const long = await openPickle(push({ a: T, rest: Array.from({ length: 5000 }, () => 1) }));
   assert.deepEqual([long.report.leftOut.count, long.report.leftOut.listed.length], [5000, 1000]);
+});
+
+test("what lies among the tensors and has tensors inside is not lost in silence", async () => {
+  const object = assemble(global("company.Net"), "EMPTY_TUPLE", "NEWOBJ", push({ b: T }), "BUILD");
+  const set = assemble("EMPTY_SET", "MARK", T, "ADDITEMS");
+  const slots = assemble(global("company.Slots"), "EMPTY_TUPLE", "NEWOBJ", push([T]), "BUILD");
+  await assert.rejects(
+    found({ a: T, ema: object }),
+    raises(
+      "UNSUPPORTED",
+      /tensors inside of "ema" \(object of company\.Net\).*exclude it, or name it with the option key/,
+    ),
+  );
+  await assert.rejects(found({ a: T, ema: object }, ""), raises("UNSUPPORTED", /tensors inside of "ema"/));
+  await assert.rejects(
+    found({ m: { a: T, x: set } }),
+    raises("UNSUPPORTED", /inside of "m\.x" \(set\), which would be lost; exclude it$/),
+  );
+  await assert.rejects(found({ a: T, x: slots }), raises("UNSUPPORTED", /exclude it$/));
+  // Outside of the state dict it is told.
+  const { report } = await openPickle(push({ state_dict: { a: T }, ema: object, seen: set }));
+  assert.deepEqual(report.tensorsOutside.listed, [
+    { path: "ema", kind: "object of company.Net with tensors" },
+    { path: "seen", kind: "set with tensors" },
+  ]);
+});
+
+test("what need not be had may be of any kind", async () => {
+  const object = assemble(global("company.Net"), "EMPTY_TUPLE", "NEWOBJ", push({ b: T }), "BUILD");
+  const broken = tensor({ offset: 1e6 });
+  const file = pickleFile(
+    push({ a: T, b: broken, ema: object, "c.d": T, c: { d: T }, half: new Map<Plain, Plain>([[true, T]]) }),
+  );
+  const open = async (options: TorchOptions) => [...(await openTorch(fromBytes(file), options)).keys()];
+  await assert.rejects(open({}), raises("INVALID_TENSOR", /"b"/));
+  assert.deepEqual(await open({ exclude: /^(?!a)/ }), ["a", "c.d"]);
+  assert.deepEqual(await open({ include: ["a"] }), ["a", "c.d"]);
+  assert.deepEqual(await open({ include: ["none"] }), ["a", "c.d"]);
+  await assert.rejects(open({ include: ["a", "b"] }), raises("INVALID_TENSOR", /"b"/));
+  await assert.rejects(open({ exclude: ["b", "ema", "c.d"] }), raises("INVALID_NAME", /<bool>/));
+  await assert.rejects(open({ include: ["a", "c.d"] }), raises("AMBIGUOUS", /"c\.d"/));
+  const { renamed } = await openTorch(fromBytes(file), { include: ["a"] });
+  assert.deepEqual(
+    [...renamed],
+    [
+      ["b", []],
+      ["ema", []],
+      ["c.d", []],
+      ["half.<bool>", []],
+    ],
+  );
+  const only = pickleFile(push({ b: broken }));
+  assert.deepEqual((await openTorch(fromBytes(only), { exclude: ["b"] })).size, 0);
 });
 
 test("keys that are no part of a name matter only above tensors", async () => {
@@ -192,8 +292,6 @@ test("whole objects are refused by their class", async () => {
   assert.deepEqual(await found({ args: object({ a: T, b: { c: T } }), t: T }, "args"), ["args", "a", "b.c"]);
   assert.deepEqual(await found({ args: object({ a: T, b: { c: T } }), t: T }, "args.b"), ["args.b", "c"]);
   await assert.rejects(found({ args: object(5), t: T }, "args"), raises("TENSOR_NOT_FOUND"));
-  // Beside tensors an object is only reported, whatever is in it.
-  assert.deepEqual(await found({ a: T, args: object({ b: T }) }), ["", "a"]);
   await assert.rejects(
     found(call("company.load", T)),
     raises("FORBIDDEN_GLOBAL", /"company\.load"/, { global: "company.load" }),
