@@ -5,6 +5,7 @@ import { EXIT, fail } from "./output/failure.ts";
 import { formatCount, plural } from "./output/numbers.ts";
 import { errorColors, outColors, printLines } from "./output/terminal.ts";
 import { nameText } from "./output/text.ts";
+import { placesIn } from "./places.ts";
 
 /** What the help of a command says of its inputs. */
 export const INPUTS =
@@ -47,6 +48,8 @@ export async function forEachInput(
 ): Promise<number> {
   const { json = false } = options;
   let code: number = EXIT.ok;
+  const failed = (input: string) => async (error: unknown) =>
+    fail(error, json, { places: await placesIn(input, error) });
   try {
     const expanded = await expandInputs(inputs);
     const several = expanded.length > 1;
@@ -56,7 +59,7 @@ export async function forEachInput(
       if (several && !json)
         await printLines([...(position > 0 ? [""] : []), outColors.bold(nameText(input))]);
       const traffic = { requests: 0, bytes: 0 };
-      code = Math.max(code, await one(input, traffic).catch((error) => fail(error, json)));
+      code = Math.max(code, await one(input, traffic).catch(failed(input)));
       if (options.verbose) reportTraffic(traffic);
     }
     if (json && several) await printLines(["]"]);

@@ -1,8 +1,11 @@
-import { opendir, stat } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type ByteSource, observed, SafetensorsError, type Traffic } from "safetensors.js";
 import { openFile } from "safetensors.js/node";
 import { placeOf } from "./address.ts";
+import { expandInputs } from "./inputs.ts";
+import { nameText } from "./output/text.ts";
 
 /** A file to be scanned. */
 export interface ScanTarget {
@@ -11,13 +14,37 @@ export interface ScanTarget {
   readonly open: () => Promise<ByteSource>;
 }
 
-/** The files that an input stands for: itself, all files of a folder and below it, or those of a repository or bucket. */
-export async function* filesOf(input: string, traffic: Traffic): AsyncGenerator<ScanTarget, void, undefined> {
+/**
+ * The files that an input stands for: itself or those that match it, all files of a folder and below it, or those of a
+ * repository or bucket. What leads to no file is a target that fails.
+ */
+export async function* targetsOf(
+  input: string,
+  traffic: Traffic,
+): AsyncGenerator<ScanTarget, void, undefined> {
+  let paths: readonly string[];
+  try {
+    paths = await expandInputs([input]);
+  } catch (error) {
+    return yield failing(input, error);
+  }
+  for (const path of paths) {
+    try {
+      yield* filesOf(path, traffic);
+    } catch (error) {
+      yield failing(path, error);
+    }
+  }
+}
+
+const failing = (file: string, error: unknown): ScanTarget => ({ file, open: () => Promise.reject(error) });
+
+async function* filesOf(input: string, traffic: Traffic): AsyncGenerator<ScanTarget, void, undefined> {
   if (!/^[a-z0-9]+:\/\//i.test(input) && (await isFolder(input))) {
     let found = false;
-    for await (const file of filesBelow(input)) {
+    for await (const target of filesBelow(input, traffic)) {
       found = true;
-      yield { file, open: async () => observed(await openFile(file, { blocking: true }), traffic) };
+      yield target;
     }
     if (!found) throw new SafetensorsError("NOT_FOUND", "there are no files in the folder");
     return;
@@ -35,21 +62,40 @@ async function isFolder(path: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
-/** Files of a folder and the folders in it, in order. Links to files are followed, as caches are made of them; links to folders are not. */
-async function* filesBelow(folder: string): AsyncGenerator<string, void, undefined> {
-  const waiting = [folder];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+/**
+ * Whatever is in a folder and the folders in it, in order, `.git` aside. What is neither file nor folder (a pipe, a device,
+ * a link to nothing) and a folder that cannot be listed come too, as targets that fail. Links are followed, those to folders
+ * last and to each folder once, however it is reached.
+ */
+async function* filesBelow(folder: string, traffic: Traffic): AsyncGenerator<ScanTarget, void, undefined> {
+  const seen = new Set<string>();
+  const waiting: string[] = [];
+  const links: string[] = [];
+  for (let next: string | undefined = folder; next !== undefined; next = waiting.pop() ?? links.shift()) {
+    let entries: Dirent[];
+    try {
+      const place = await realpath(next);
+      if (seen.has(place)) continue;
+      seen.add(place);
+      entries = await readdir(next, { withFileTypes: true });
+    } catch (cause) {
+      const text = `cannot list ${nameText(next)}: ${(cause as Error).message}`;
+      yield failing(next, new SafetensorsError("IO", text, { file: next, cause }));
+      continue;
+    }
     const files: string[] = [];
     const folders: string[] = [];
-    for await (const entry of await opendir(next)) {
+    for (const entry of entries.sort(byName)) {
       const path = join(next, entry.name);
       if (entry.isDirectory()) {
         if (entry.name !== ".git") folders.push(path);
-      } else if (entry.isFile() || (entry.isSymbolicLink() && !(await isFolder(path)))) {
-        files.push(path);
-      }
+      } else if (entry.isSymbolicLink() && (await isFolder(path))) links.push(path);
+      else files.push(path);
     }
-    yield* files.sort();
-    for (const path of folders.sort().reverse()) waiting.push(path);
+    for (const file of files)
+      yield { file, open: async () => observed(await openFile(file, { blocking: true }), traffic) };
+    for (const path of folders.reverse()) waiting.push(path);
   }
 }
+
+const byName = (a: Dirent, b: Dirent): number => (a.name < b.name ? -1 : 1);

@@ -203,7 +203,7 @@ export async function runWriting(
     } catch (error) {
       progress.stop();
       if (signal.aborted) throw error;
-      return fail(error, options.json ?? false, adviceOn(error));
+      return fail(error, options.json ?? false, { advice: adviceOn(error) });
     }
   }, options.resume && "the same command takes up the files that are complete");
 }

@@ -88,16 +88,66 @@ test("convert of safetensors without an output says how to name one", (t) => {
   assert.deepEqual(namesIn(folder), ["model.safetensors"]);
 });
 
-test("convert goes by what a file holds, not by its name", (t) => {
+test("convert goes by what a file holds, and by the name of the output", (t) => {
   const folder = temporaryFolder(t);
-  // A PyTorch file is converted to safetensors as ever, even if the output has a PyTorch name.
-  const output = join(folder, "out.bin");
-  assert.equal(safetensors(["convert", torchFixture("state-dict.pt"), output]).code, 0);
-  assert.equal(safetensors(["check", output]).code, 0);
-  assert.notEqual(readFileSync(output).toString("latin1", 0, 2), "PK");
-  // That file is safetensors with a PyTorch name, and can become a PyTorch file.
-  assert.equal(safetensors(["convert", output, join(folder, "out.pt")]).code, 0);
-  assert.deepEqual(tensorsIn(join(folder, "out.pt")), withoutData("state-dict.pt"));
+  const named = join(folder, "weights.bin");
+  writeHeader(named, ...evenHeader(["a"]));
+  assert.equal(safetensors(["convert", named, join(folder, "out.pt")]).code, 0);
+  assert.equal(readFileSync(join(folder, "out.pt")).toString("latin1", 0, 2), "PK");
+});
+
+test("convert makes a new PyTorch file of one that a scanner does not vouch for", (t) => {
+  const folder = temporaryFolder(t);
+  const [input, output] = [copyTorch("unknown-class.pt", folder, "in.bin"), join(folder, "out.pt")];
+  assert.equal(safetensors(["scan", input]).code, 2);
+  const { code, stdout, stderr } = safetensors(["convert", input, output]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(
+    stdout,
+    /left out +settings .*\n.*none run\n.*unknown: company\.settings\.Settings; nothing of it/,
+  );
+  assert.equal(safetensors(["scan", output]).code, 0);
+  assert.deepEqual(tensorsIn(output), withoutData("unknown-class.pt"));
+});
+
+test("convert from PyTorch to PyTorch keeps ties, and takes the options of reading", (t) => {
+  const folder = temporaryFolder(t);
+  const output = join(folder, "out.pth");
+  const run = (file: string, ...options: string[]): string[] => {
+    const { code, stderr } = safetensors(["convert", torchFixture(file), output, ...options]);
+    assert.equal(code, 0, stderr);
+    return tensorsIn(output).map(({ name, dtype }) => `${name} ${dtype}`);
+  };
+  const { stdout } = safetensors([
+    "convert",
+    torchFixture("sharded-tied"),
+    output,
+    "--single-file",
+    "--verify",
+  ]);
+  assert.match(stdout, /tied +wte\.weight is lm_head\.weight, stored once/);
+  assert.deepEqual(tensorsIn(output), withoutData("sharded-tied/pytorch_model.bin.index.json"));
+  const quantized = "unreadable-quantized.pt";
+  assert.deepEqual(run(quantized, "--quantized", "dequantize"), ["other F32", "plain F32"]);
+  assert.deepEqual(run(quantized, "--exclude", "other", "--dtype", "BF16"), ["plain BF16"]);
+  assert.deepEqual(run("unreadable-coo.pt", "--sparse", "densify", "--include", "o*"), ["other F32"]);
+  assert.equal(run("unreadable-complex128.pt", "--split-complex").length, 3);
+  assert.equal(run("two-state-dicts.pt", "--key", "generator").length, 3);
+  const two = ["--flatten", "--strip-prefix", "generator."];
+  assert.ok(run("two-state-dicts.pt", ...two).includes("weight F32"));
+});
+
+test("convert from PyTorch to PyTorch refuses by name what a PyTorch file cannot have", (t) => {
+  const output = join(temporaryFolder(t), "out.pt");
+  for (const [name, value] of [
+    ["--keep", "copy"],
+    ["--discard", "copy"],
+    ["--max-shard-size", "5GB"],
+  ] as const) {
+    const { code, stderr } = safetensors(["convert", torchFixture("tied.pt"), output, name, value]);
+    assert.equal(code, 2);
+    assert.match(stderr, new RegExp(`^error UNSUPPORTED: ${name} is for safetensors`));
+  }
 });
 
 test("convert to PyTorch refuses what it cannot do, and leaves everything as it was", (t) => {
@@ -110,6 +160,7 @@ test("convert to PyTorch refuses what it cannot do, and leaves everything as it 
   writeHeader(cut, evenHeader(["a"])[0], 3);
   const same = join(folder, "same.pt");
   copyFileSync(good, same);
+  const torchSame = copyTorch("state-dict.pt", folder, "same.bin");
   const old = join(folder, "old.pt");
   writeFileSync(old, "old");
   mkdirSync(join(folder, "folder.pt"));
@@ -122,6 +173,11 @@ test("convert to PyTorch refuses what it cannot do, and leaves everything as it 
     [[good, join(folder, "none", "x.pt")], 2, /^error NOT_FOUND: there is no folder/],
     [[join(folder, "none"), old], 2, /^error NOT_FOUND: /],
     [[good, old, "--key", "a"], 2, /^error UNSUPPORTED: --key/],
+    [[good, old, "--quantized", "raw"], 2, /^error UNSUPPORTED: --quantized is for PyTorch files/],
+    [[good, old, "--keep", "a"], 2, /^error UNSUPPORTED: --keep is for safetensors/],
+    [[torchFixture("os-system.pt"), old], 1, /^error FORBIDDEN_GLOBAL: /],
+    [[torchFixture("expansion-bomb.pt"), old], 1, /^error LIMIT_EXCEEDED: /],
+    [[torchSame, torchSame], 2, /^error IO: .*is the input itself/],
   ] as const) {
     const run = safetensors(["convert", ...args]);
     assert.match(run.stderr, error);

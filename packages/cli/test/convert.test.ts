@@ -220,6 +220,49 @@ test("convert --key chooses among several sets of tensors", (t) => {
   assert.notEqual(safetensors(["convert", input, "--key", "nothing"]).code, 0);
 });
 
+test("where there are several sets of tensors, each is listed with what is in it", () => {
+  const input = torchFixture("two-state-dicts.pt");
+  const places = [
+    { key: "generator", tensors: 3, bytes: 78 },
+    { key: "discriminator", tensors: 3, bytes: 78 },
+    { key: "", tensors: 6, bytes: 156 },
+  ];
+  for (const args of [
+    ["convert", input, "out.safetensors"],
+    ["convert", input, "out.pt"],
+    ["inspect", input],
+    ["show", input, "weight"],
+  ]) {
+    const { code, stderr } = safetensors(args);
+    assert.equal(code, 2);
+    assert.equal(
+      stderr.replace("two-state-dicts.pt: ", ""),
+      "error AMBIGUOUS: tensors are in several places; choose one with --key:\n" +
+        "  generator      3 tensors   78 B\n" +
+        "  discriminator  3 tensors   78 B\n" +
+        '  ""             6 tensors  156 B  all tensors\n',
+    );
+    const json = JSON.parse(safetensors([...args, "--json"]).stdout);
+    assert.equal(json.error.code, "AMBIGUOUS");
+    assert.deepEqual(json.error.places, places);
+  }
+});
+
+test("convert --exclude gets past tensors that would be refused", (t) => {
+  const folder = temporaryFolder(t);
+  for (const kind of ["quantized", "coo", "complex128"]) {
+    const input = copyTorch(`unreadable-${kind}.pt`, folder);
+    assert.equal(safetensors(["convert", input]).code, 2);
+    const { code, stderr } = safetensors(["convert", input, "--exclude", "oth*"]);
+    assert.equal(code, 0, stderr);
+    const { tensors } = readBack(join(folder, `unreadable-${kind}.safetensors`));
+    assert.deepEqual(
+      tensors.map(({ name }) => name),
+      ["plain"],
+    );
+  }
+});
+
 test("convert never writes over its input, under whatever name", POSIX_ONLY, (t) => {
   const folder = temporaryFolder(t);
   const input = copyTorch("state-dict.pt", folder, "model.bin");
@@ -399,6 +442,8 @@ test("convert refuses options that make no sense", (t) => {
     [["--dtype", "F8"], /F8.*F64, F32, F16, BF16/],
     [["--include", "nothing"], /TENSOR_NOT_FOUND/],
     [["--strip-prefix", "nothing."], /TENSOR_NOT_FOUND.*"nothing\."/],
+    [["--keep", "nothing"], /TENSOR_NOT_FOUND.*"nothing"/],
+    [["--discard", "nothing"], /TENSOR_NOT_FOUND.*"nothing"/],
   ] as const) {
     const { code, stderr } = safetensors(["convert", torchFixture("sharded"), output, ...args]);
     assert.equal(code, 2, args.join(" "));

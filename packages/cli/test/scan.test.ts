@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { runAsync, safetensors, temporaryFolder, torchFixture } from "./command.ts";
 import { evenHeader, writeHeader } from "./files.ts";
+
+const POSIX_ONLY = { skip: process.platform === "win32" };
 
 const good = torchFixture("state-dict.pt");
 const evil = torchFixture("os-system.pt");
@@ -73,6 +76,86 @@ test("scan of a folder takes all files below it, whatever they are called", (t) 
   assert.equal(safetensors(["scan", join(folder, "*.bin"), "--quiet"]).stdout, "");
 });
 
+/** What a scan says of each file, by its path in the folder. */
+function verdictsIn(folder: string): { code: number | null; verdicts: [string, string][] } {
+  const { code, stdout } = safetensors(["scan", folder, "--json"]);
+  const { results } = JSON.parse(stdout) as { results: { file: string; verdict: string }[] };
+  return { code, verdicts: results.map(({ file, verdict }) => [file.slice(folder.length + 1), verdict]) };
+}
+
+test("scan of a folder goes through links to folders, to each folder once", (t) => {
+  const [folder, elsewhere] = [temporaryFolder(t), temporaryFolder(t)];
+  mkdirSync(join(folder, "a"));
+  mkdirSync(join(folder, "b"));
+  mkdirSync(join(elsewhere, "in"));
+  cpSync(good, join(folder, "b", "good.pt"));
+  cpSync(evil, join(elsewhere, "in", "evil.pt"));
+  symlinkSync(elsewhere, join(folder, "a", "first"));
+  symlinkSync(join(elsewhere, "in"), join(folder, "second"));
+  symlinkSync(join(folder, "b"), join(folder, "a", "also-b"));
+  symlinkSync(folder, join(elsewhere, "in", "back"));
+  assert.deepEqual(verdictsIn(folder), {
+    code: 1,
+    verdicts: [
+      [join("b", "good.pt"), "clean"],
+      [join("second", "evil.pt"), "dangerous"],
+    ],
+  });
+});
+
+test("scan of a folder calls nothing clean that it could not look into", POSIX_ONLY, (t) => {
+  const folder = temporaryFolder(t);
+  cpSync(good, join(folder, "good.pt"));
+  execFileSync("mkfifo", [join(folder, "pipe")]);
+  symlinkSync("/dev/null", join(folder, "device"));
+  symlinkSync("nowhere", join(folder, "dangling"));
+  symlinkSync("itself", join(folder, "itself"));
+  assert.deepEqual(verdictsIn(folder), {
+    code: 2,
+    verdicts: [
+      ["dangling", "incomplete"],
+      ["device", "incomplete"],
+      ["good.pt", "clean"],
+      ["itself", "incomplete"],
+      ["pipe", "incomplete"],
+    ],
+  });
+});
+
+test("scan goes on after a folder that it may not list", POSIX_ONLY, (t) => {
+  if (process.getuid?.() === 0) return t.skip("root may list any folder");
+  const folder = temporaryFolder(t);
+  for (const name of ["closed", "open"]) mkdirSync(join(folder, name));
+  cpSync(evil, join(folder, "open", "evil.pt"));
+  chmodSync(join(folder, "closed"), 0);
+  const { code, verdicts } = verdictsIn(folder);
+  chmodSync(join(folder, "closed"), 0o755);
+  assert.deepEqual(
+    [code, verdicts],
+    [
+      1,
+      [
+        ["closed", "incomplete"],
+        [join("open", "evil.pt"), "dangerous"],
+      ],
+    ],
+  );
+});
+
+test("scan takes a pattern that matches nothing for a file that is missing, and scans the others", (t) => {
+  const pattern = join(temporaryFolder(t), "*.nope");
+  const { code, stdout } = safetensors(["scan", pattern, evil, "--json"]);
+  assert.equal(code, 1);
+  const [first, second] = JSON.parse(stdout).results;
+  assert.deepEqual(
+    [first.file, first.verdict, first.findings[0].code],
+    [pattern, "incomplete", "unreadable"],
+  );
+  assert.match(first.findings[0].message, /nothing matches/);
+  assert.equal(second.verdict, "dangerous");
+  assert.equal(safetensors(["scan", good, pattern]).code, 2);
+});
+
 test("scan --json has the whole report", () => {
   const { results } = JSON.parse(safetensors(["scan", evil, "missing.pt", "--json"]).stdout);
   const [first, second] = results;
@@ -101,6 +184,9 @@ test("scan --sarif prints a log of all files", () => {
       ["unreadable", "warning"],
     ],
   );
+  const isSuccess = (text: string): boolean => JSON.parse(text).runs[0].invocations[0].executionSuccessful;
+  assert.equal(isSuccess(stdout), false);
+  assert.equal(isSuccess(safetensors(["scan", evil, unknown, "--sarif"]).stdout), true);
 });
 
 test("scan of an address reads only what it needs", async (t) => {

@@ -7,9 +7,11 @@ import {
   convertToTorch,
   locateCheckpoint,
   openFile,
+  type WriteOptions,
 } from "safetensors.js/node";
 import { parseSize } from "safetensors.js/save";
 import { torchReader } from "safetensors.js/torch";
+import { isAddress } from "../address.ts";
 import { globsFilter } from "../glob.ts";
 import { interruptible } from "../interrupt.ts";
 import { EXIT, fail } from "../output/failure.ts";
@@ -20,6 +22,7 @@ import { table } from "../output/table.ts";
 import { outColors, printLines } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { summarise } from "../pickle-report.ts";
+import { placesIn } from "../places.ts";
 
 /** Tied tensors and left-out values that are listed; the rest is counted. */
 const LISTED = 10;
@@ -54,25 +57,25 @@ interface ConvertOptions {
 }
 
 /** What a conversion did, in either direction. */
-interface Converted extends Pick<ConvertResult, "files" | "index"> {
-  readonly inputs: readonly (Partial<ConvertResult["inputs"][number]> & {
-    path: string;
-    byteLength: number;
-  })[];
-}
+type Converted = Pick<ConvertResult, "inputs" | "files" | "index">;
 
 const HELP = `
 Without an output, the new files go beside the input: pytorch_model.bin becomes
 model.safetensors, other.bin becomes other.safetensors, and a checkpoint of several files
 keeps its split and gets an index. Files that are there already are replaced.
 
-Safetensors become one PyTorch file if the output is named so: .pt, .pth or .bin.
+An output named .pt, .pth or .bin is one PyTorch file, of safetensors or of another PyTorch file.
+It has the tensors and nothing else: what an unsafe pickle might run when it is loaded is gone.
+(A file that names what is plainly dangerous is refused all the same: see safetensors scan.)
+
+--keep and --discard take names as they are in the output, without the prefix that is stripped.
 
 Examples:
   safetensors convert pytorch_model.bin
   safetensors convert checkpoint.pt weights.safetensors --key state_dict
   safetensors convert models/llama converted/
   safetensors convert model.safetensors model.pt
+  safetensors convert untrusted.pt safe.pt
   safetensors convert big.ckpt out/ --include 'model.*' --strip-prefix model. --max-shard-size 5GB
   safetensors convert weights.bin --dtype BF16 --verify
 
@@ -89,7 +92,8 @@ export function addConvert(program: Command): void {
     .command("convert")
     .summary("convert PyTorch files to safetensors, and back")
     .description(
-      "Converts a PyTorch checkpoint to safetensors, or back. No code in it is run, and Python is not needed.",
+      "Converts a PyTorch checkpoint to safetensors, or back, or to a PyTorch file that is safe to load. " +
+        "No code in it is run, and Python is not needed.",
     )
     .argument(
       "<input>",
@@ -125,7 +129,10 @@ export function addConvert(program: Command): void {
     )
     .option("--split-complex", "write complex128 and complex32 as two tensors, .real and .imag")
     .option("--verify", "check the checksums of the input; read the new files again and compare")
-    .option("--allow-expansion", "write it even if it gets more than 4 times as large as the input")
+    .option(
+      "--allow-expansion",
+      "write it even if it gets larger than 1 GiB and more than 4 times as large as the input",
+    )
     .option("--json", "print the result as JSON")
     .option("--quiet", "print nothing but errors")
     .addHelpText("after", HELP)
@@ -143,9 +150,13 @@ async function convert(
   const progress = startProgress(!options.quiet);
   const start = performance.now();
   try {
+    if (isAddress(input)) {
+      const text = `${input} is an address; download it, and convert the copy`;
+      throw new SafetensorsError("UNSUPPORTED", text, { file: input });
+    }
     const running = { signal, onProgress: progress.update };
     const result: Converted =
-      output !== undefined && TORCH_NAME.test(output) && !(await isTorch(input))
+      output !== undefined && TORCH_NAME.test(output)
         ? await toTorch(input, output, options, running)
         : await convertPath(input, output, { ...rulesOf(options), ...running });
     progress.stop();
@@ -156,7 +167,7 @@ async function convert(
   } catch (error) {
     progress.stop();
     if (signal.aborted) throw error;
-    return fail(error, options.json ?? false);
+    return fail(error, options.json ?? false, { places: await placesIn(input, error) });
   }
 }
 
@@ -169,7 +180,7 @@ function parseShardSize(text: string): number {
 }
 
 /** The options as the library has them. */
-function rulesOf(options: ConvertOptions): Parameters<typeof convertPath>[2] {
+function rulesOf(options: ConvertOptions): NonNullable<Parameters<typeof convertPath>[2]> {
   const { include, exclude, singleFile, splitComplex, maxShardSize, ...same } = options;
   return {
     ...same,
@@ -191,19 +202,28 @@ async function isTorch(input: string): Promise<boolean> {
   }
 }
 
+/** Refuses the first of these options that is given. */
+function refuseAll(options: Readonly<Record<string, unknown>>, reason: string): void {
+  const [given] = Object.keys(options).filter((option) => options[option] !== undefined);
+  if (given === undefined) return;
+  const name = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new SafetensorsError("UNSUPPORTED", `--${name} ${reason}`);
+}
+
 async function toTorch(
   input: string,
   output: string,
   options: ConvertOptions,
-  running: NonNullable<Parameters<typeof convertToTorch>[2]>,
+  running: Pick<WriteOptions, "signal" | "onProgress">,
 ): Promise<Converted> {
-  const { json: _, quiet: __, quantized: ___, sparse: ____, ...others } = options;
-  const [other] = Object.keys(others);
-  if (other !== undefined) {
-    const name = other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new SafetensorsError("UNSUPPORTED", `--${name} is for PyTorch files, the input is none`);
-  }
-  const { inputs, output: path, ...result } = await convertToTorch(input, output, running);
+  const { keep, discard, maxShardSize, key, flatten, splitComplex } = options;
+  refuseAll({ keep, discard, maxShardSize }, "is for safetensors, the output is a PyTorch file");
+  const [quantized, sparse] = [options.quantized, options.sparse].map((how) => how !== "refuse" || undefined);
+  const ofTorch = { key, flatten, quantized, sparse, splitComplex };
+  if (Object.values(ofTorch).some((value) => value !== undefined) && !(await isTorch(input)))
+    refuseAll(ofTorch, "is for PyTorch files, the input is none");
+  const rules = { ...rulesOf(options), ...running };
+  const { inputs, output: path, ...result } = await convertToTorch(input, output, rules);
   return { inputs, files: [{ path, inputs: inputs.map((one) => one.path), ...result }] };
 }
 

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
-import { SafetensorsError, type Traffic } from "safetensors.js";
+import { SafetensorsError } from "safetensors.js";
 import { type Finding, type ScanReport, scan, toSarif, type Verdict } from "safetensors.js/scan";
-import { expandInputs, INPUTS, reportTraffic } from "../inputs.ts";
+import { INPUTS, reportTraffic } from "../inputs.ts";
 import { EXIT, fail } from "../output/failure.ts";
 import { plural } from "../output/numbers.ts";
 import { table } from "../output/table.ts";
 import { type Colors, outColors, printLines } from "../output/terminal.ts";
 import { nameText, printable, toJson } from "../output/text.ts";
-import { filesOf, type ScanTarget } from "../scan-targets.ts";
+import { type ScanTarget, targetsOf } from "../scan-targets.ts";
 import { ownVersion } from "../version.ts";
 
 interface ScanCommandOptions {
@@ -46,7 +46,10 @@ export function addScan(program: Command): void {
     .command("scan")
     .summary("find out whether loading files could run code")
     .description("Looks for code in files of models, without running any of it.")
-    .argument("<input...>", `${INPUTS}; of a folder, all files in it and below, but for .git`)
+    .argument(
+      "<input...>",
+      `${INPUTS}; of a folder, all files in it and below, through links too, but for .git`,
+    )
     .option("--json", "print the reports as JSON")
     .option("--sarif", "print the findings as a SARIF 2.1.0 log")
     .option("--globals", "list the Python names that each file asks for, also of clean ones")
@@ -65,7 +68,7 @@ async function scanAll(inputs: readonly string[], options: ScanCommandOptions): 
   const reports: ScanReport[] = [];
   const counts: Record<Verdict, number> = { clean: 0, dangerous: 0, incomplete: 0 };
   const traffic = { requests: 0, bytes: 0 };
-  for (const input of await expandInputs(inputs)) {
+  for (const input of inputs) {
     for await (const target of targetsOf(input, traffic)) {
       const report = await scanTarget(target);
       counts[report.verdict]++;
@@ -81,15 +84,6 @@ async function scanAll(inputs: readonly string[], options: ScanCommandOptions): 
   if (options.verbose) reportTraffic(traffic);
   if (counts.dangerous > 0) return EXIT.invalid;
   return counts.incomplete > 0 || counts.clean === 0 ? EXIT.failed : EXIT.ok;
-}
-
-/** The files of an input; one that leads to none is a target that fails. */
-async function* targetsOf(input: string, traffic: Traffic): AsyncGenerator<ScanTarget, void, undefined> {
-  try {
-    yield* filesOf(input, traffic);
-  } catch (error) {
-    yield { file: input, open: () => Promise.reject(error) };
-  }
 }
 
 /** The report of a file; of one that cannot be opened too. */

@@ -8,6 +8,7 @@ import { EXIT, fail } from "../output/failure.ts";
 import { outColors, printLines, writeBytes } from "../output/terminal.ts";
 import { nameText, toJson } from "../output/text.ts";
 import { formatArray, formatValue } from "../output/values.ts";
+import { placesIn } from "../places.ts";
 
 interface ShowOptions {
   readonly key?: string;
@@ -67,8 +68,8 @@ export function addShow(program: Command): void {
     .option("--verbose", "say on standard error how many bytes were read, in how many requests")
     .addHelpText("after", HELP)
     .action(async (path: string, tensor: string, options: ShowOptions) => {
-      process.exitCode = await show(path, tensor, options).catch((error) =>
-        fail(error, options.json ?? false),
+      process.exitCode = await show(path, tensor, options).catch(async (error) =>
+        fail(error, options.json ?? false, { places: await placesIn(path, error) }),
       );
     });
 }

@@ -1,4 +1,6 @@
 import { type ErrorCode, SafetensorsError } from "safetensors.js";
+import { formatBytes, plural } from "./numbers.ts";
+import { table } from "./table.ts";
 import { errorColors, printLines } from "./terminal.ts";
 import { nameText, printable, toJson } from "./text.ts";
 
@@ -28,6 +30,14 @@ export function exitCodeOf(error: unknown): number {
   return error instanceof SafetensorsError && !FAILURES.has(error.code) ? EXIT.invalid : EXIT.failed;
 }
 
+/** A place in a PyTorch file where tensors are, and what is in it as far as that is known. */
+export interface Place {
+  /** What the option --key takes for it; "" is the top. */
+  readonly key: string;
+  readonly tensors?: number;
+  readonly bytes?: number;
+}
+
 /** The form of an error in JSON output. */
 export interface ErrorJson {
   readonly code: string;
@@ -39,6 +49,8 @@ export interface ErrorJson {
   readonly limit?: string;
   readonly kind?: string;
   readonly global?: string;
+  /** Where the tensors may be; the last one is the place that holds all others. */
+  readonly places?: readonly Place[];
 }
 
 /** An error as JSON has it. */
@@ -46,24 +58,39 @@ export function errorJson(error: unknown): ErrorJson {
   if (!(error instanceof SafetensorsError)) {
     return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
   }
-  const { cause: _cause, ...details } = error.details;
+  const { cause: _cause, keys, ...details } = error.details;
   const advice = adviceFor(error);
-  return { code: error.code, message: error.reason, ...(advice === undefined ? {} : { advice }), ...details };
+  return {
+    code: error.code,
+    message: error.reason,
+    ...(advice === undefined ? {} : { advice }),
+    ...details,
+    ...(keys && { places: keys.map((key) => ({ key })) }),
+  };
 }
 
-/**
- * Reports an error that ended a command, and gives the exit code. With `json` it goes to standard output as JSON.
- *
- * @param advice what to do next, where the command knows it better.
- */
-export async function fail(error: unknown, json: boolean, advice?: string): Promise<number> {
-  const shown = { ...errorJson(error), ...(advice !== undefined && { advice }) };
+/** What a command knows better of an error than the error itself. */
+export interface FailureKnowledge {
+  /** What to do next. */
+  readonly advice?: string | undefined;
+  /** What is in the places that the error offers. */
+  readonly places?: readonly Place[] | undefined;
+}
+
+/** Reports an error that ended a command, and gives the exit code. With `json` it goes to standard output as JSON. */
+export async function fail(error: unknown, json: boolean, known: FailureKnowledge = {}): Promise<number> {
+  const { advice, places } = known;
+  const shown = { ...errorJson(error), ...(advice !== undefined && { advice }), ...(places && { places }) };
   if (json) {
     await printLines([toJson({ error: shown }, 2)]);
     return exitCodeOf(error);
   }
   const { code, message } = shown;
-  const lines = [`${errorColors.red(errorColors.bold(`error ${code}`))}: ${printable(message)}`];
+  const head = `${errorColors.red(errorColors.bold(`error ${code}`))}: `;
+  const limit = shown.limit === undefined ? "" : ` (limit ${nameText(shown.limit)})`;
+  const lines = shown.places
+    ? [`${head}${placesText(shown)}`, ...placeLines(shown.places)]
+    : [`${head}${printable(message)}${limit}`];
   if (shown.advice !== undefined) lines.push(`  ${printable(shown.advice)}`);
   if (!(error instanceof SafetensorsError)) {
     lines.push("  This is a defect of the program; please report it with the lines below.");
@@ -71,6 +98,23 @@ export async function fail(error: unknown, json: boolean, advice?: string): Prom
   }
   process.stderr.write(`${lines.join("\n")}\n`);
   return exitCodeOf(error);
+}
+
+/** The message without the list of places, which lines of their own have. */
+function placesText({ file }: ErrorJson): string {
+  const where = file === undefined ? "" : `${nameText(file)}: `;
+  return `${where}tensors are in several places; choose one with --key:`;
+}
+
+function* placeLines(places: readonly Place[]): Iterable<string> {
+  const right = { align: "right" } as const;
+  const rows = places.map(({ key, tensors, bytes }, index) => [
+    nameText(key),
+    tensors === undefined ? "" : plural(tensors, "tensor"),
+    bytes === undefined ? "" : formatBytes(bytes),
+    index === places.length - 1 ? "all tensors" : "",
+  ]);
+  yield* table([{ style: errorColors.bold }, right, right, { style: errorColors.dim }], rows);
 }
 
 /** What to do next, where the message does not say it already. */

@@ -24,7 +24,7 @@ export interface NamedTensor {
   readonly data?: unknown;
 }
 
-/** Which name of a group to keep; names that belong to no group do not matter. */
+/** Which name of a group to keep; names of tensors that belong to no group do not matter. */
 export interface AliasOptions {
   /** Names to keep. */
   readonly keep?: readonly string[] | undefined;
@@ -37,7 +37,7 @@ export interface AliasOptions {
  * else one that is not to be discarded; of several, the one that comes first by code points. Views that differ in
  * anything are all kept, also where they overlap; so are empty tensors.
  *
- * @throws `AMBIGUOUS` if a name is to be kept and to be discarded
+ * @throws `AMBIGUOUS` if a name is to be kept and to be discarded; `TENSOR_NOT_FOUND` if one of either is that of no tensor
  */
 export function groupAliases(tensors: Iterable<NamedTensor>, options: AliasOptions = {}): AliasGroups {
   const rank = rankOf(options);
@@ -51,6 +51,7 @@ export function groupAliases(tensors: Iterable<NamedTensor>, options: AliasOptio
     if (names) names.push(tensor.name);
     else groups.set(key, [tensor.name]);
   }
+  checkNames(all, options);
   const aliases = new Map<string, string>();
   for (const names of groups.values()) {
     const first = names.reduce((a, b) => ((rank(a) - rank(b) || compareUtf8(a, b)) <= 0 ? a : b));
@@ -70,6 +71,17 @@ function rankOf(options: AliasOptions): (name: string) => number {
     });
   }
   return (name) => (keep.has(name) ? 0 : discard.has(name) ? 2 : 1);
+}
+
+/** A name that is not there is a mistake, after which another one would be stored than is wanted. */
+function checkNames(names: readonly string[], { keep = [], discard = [] }: AliasOptions): void {
+  const listed = [...keep, ...discard];
+  if (listed.length === 0) return;
+  const all = new Set(names);
+  const missing = listed.find((name) => !all.has(name));
+  if (missing === undefined) return;
+  const text = `there is no tensor named ${quote(missing)}, which is to be kept or discarded`;
+  throw new SafetensorsError("TENSOR_NOT_FOUND", text, { tensor: missing });
 }
 
 /** What says where the elements of a tensor are; nothing for one without elements, and for one in pieces. */

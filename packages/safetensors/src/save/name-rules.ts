@@ -1,4 +1,4 @@
-import { type NameChoice, nameTest } from "../checkpoint/select.ts";
+import { listedNames, type NameChoice, nameTest } from "../checkpoint/select.ts";
 import type { TensorHandle } from "../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { checkNewName } from "./new-names.ts";
@@ -11,6 +11,12 @@ export interface NameRules {
   readonly exclude?: NameChoice | undefined;
   /** Taken off the begin of names that begin with it, such as `module.` of DataParallel. */
   readonly stripPrefix?: string | undefined;
+}
+
+/** The same rules, in which no list of names is an iterator, which could be gone through only once. */
+export function withLists<Rules extends NameRules>(rules: Rules): Rules {
+  const { include, exclude } = rules;
+  return { ...rules, include: listedNames(include) ?? include, exclude: listedNames(exclude) ?? exclude };
 }
 
 /**

@@ -19,6 +19,10 @@ export function parseSize(text: string): number {
   throw new SafetensorsError("OUT_OF_RANGE", `${quote(text)} is no size; write it as 5GB or 500MB`);
 }
 
+function sizeOf([, size]: Sized): number {
+  return size;
+}
+
 function checkMost(most: number): void {
   if (most > 0) return;
   throw new SafetensorsError("OUT_OF_RANGE", `files of at most ${most} bytes hold nothing`);
@@ -54,6 +58,24 @@ export function splitGreedily(sizes: Sizes, most: number): string[][] {
   }
   if (current.length > 0) shards.push(current);
   return shards;
+}
+
+/**
+ * Runs of tensors, in order, of at most `most` bytes of whatever is measured; one that is larger is a run by itself.
+ */
+export function runsOf<T>(all: readonly T[], bytesOf: (one: T) => number, most: number): T[][] {
+  const runs: T[][] = [];
+  let room = -1;
+  for (const one of all) {
+    const bytes = bytesOf(one);
+    if (bytes > room) {
+      runs.push([]);
+      room = most;
+    }
+    runs.at(-1)!.push(one);
+    room -= bytes;
+  }
+  return runs;
 }
 
 /**
@@ -94,28 +116,13 @@ export function splitEvenly(sizes: Sizes, count: number): string[][] {
   for (const [, size] of all) [low, high] = [Math.max(low, size), high + size];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if (runsOf(all, middle).length <= count) high = middle;
+    if (runsOf(all, sizeOf, middle).length <= count) high = middle;
     else low = middle + 1;
   }
-  const runs = runsOf(all, low);
+  const runs = runsOf(all, sizeOf, low);
   // Many small files would fit into fewer: those that were asked for are made of the longest runs.
   while (runs.length < Math.min(count, all.length)) halve(runs);
   return runs.map((run) => run.map(([name]) => name));
-}
-
-/** Runs of tensors of at most `most` bytes each, where no tensor is larger. */
-function runsOf(all: readonly Sized[], most: number): Sized[][] {
-  const runs: Sized[][] = [];
-  let room = -1;
-  for (const one of all) {
-    if (one[1] > room) {
-      runs.push([]);
-      room = most;
-    }
-    runs.at(-1)!.push(one);
-    room -= one[1];
-  }
-  return runs;
 }
 
 /** Cuts the run with the most tensors in two. */

@@ -2,11 +2,12 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { joinShards } from "../../checkpoint/sharded.ts";
-import { inFile, SafetensorsError } from "../../errors.ts";
+import { inFile } from "../../errors.ts";
 import { encodeHeader } from "../../format/encode.ts";
-import { EXPANSION_ALLOWANCE, MAX_EXPANSION } from "../../limits.ts";
+import { withLists } from "../../save/name-rules.ts";
 import { TorchCheckpoint, type TorchOptions, type TorchReport } from "../../torch/index.ts";
 import { type OutputFile, type WriteOptions, writeOutputs } from "../write/write-outputs.ts";
+import { checkExpansion } from "./expansion.ts";
 import { locateTorch, openInput } from "./input.ts";
 import { outputPaths } from "./names.ts";
 import { contentsOf, type OutputRules } from "./outputs.ts";
@@ -64,8 +65,9 @@ export interface ConvertResult {
 export async function convertPath(
   input: string,
   output?: string,
-  options: ConvertOptions = {},
+  given: ConvertOptions = {},
 ): Promise<ConvertResult> {
+  const options = withLists(given);
   const location = await locateTorch(input);
   const { folder, files: names, index } = location;
   const opened = new Map<string, Checkpoint>();
@@ -109,13 +111,4 @@ export async function convertPath(
   } finally {
     for (const checkpoint of opened.values()) await checkpoint.close();
   }
-}
-
-function checkExpansion(inputs: readonly ConvertedInput[], files: readonly ConvertedFile[]): void {
-  const sum = (parts: readonly { readonly byteLength: number }[]): number =>
-    parts.reduce((total, { byteLength }) => total + byteLength, 0);
-  const [input, output] = [sum(inputs), sum(files)];
-  if (output <= Math.max(MAX_EXPANSION * input, EXPANSION_ALLOWANCE)) return;
-  const text = `${input} bytes of input would become ${output}: some tensors repeat the same data over and over`;
-  throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_EXPANSION" });
 }

@@ -2,7 +2,7 @@ import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { openSafetensors, readHead } from "../../checkpoint/safetensors.ts";
 import { SafetensorsError } from "../../errors.ts";
 import { diagnose } from "../../format/diagnose.ts";
-import { numpyReader, openNumpy } from "../../numpy/index.ts";
+import { type NumpyOptions, numpyReader, openNumpy } from "../../numpy/index.ts";
 import { orClose } from "../../source/or-close.ts";
 import type { ByteSource } from "../../source/source.ts";
 import { openTorch, type TorchOptions, torchReader } from "../../torch/index.ts";
@@ -24,12 +24,16 @@ export async function locateTorch(input: string): Promise<CheckpointFiles> {
 }
 
 /** Opens one file for conversion, PyTorch or NumPy, with blocking reads: these are the fastest, and nothing else is to be done. */
-export async function openInput(path: string, options: TorchOptions): Promise<Checkpoint> {
+export async function openInput(
+  path: string,
+  options: TorchOptions & Pick<NumpyOptions, "allowExpansion">,
+): Promise<Checkpoint> {
   const source = await openFile(path, { blocking: true });
   return orClose(source, async () => {
     const head = await readHead(source);
     if (torchReader.recognises(head)) return await openTorch(source, { decompress, ...options });
-    if (numpyReader.recognises(head)) return await openNumpy(source);
+    if (numpyReader.recognises(head))
+      return await openNumpy(source, { allowExpansion: options.allowExpansion });
     throw await whatElse(source, head);
   });
 }

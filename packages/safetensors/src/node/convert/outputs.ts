@@ -2,11 +2,18 @@ import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
 import { DTYPES } from "../../dtype/dtype.ts";
+import { MAX_HEADER_BYTES } from "../../limits.ts";
 import { type AliasOptions, groupAliases } from "../../save/aliases.ts";
 import { castTensor } from "../../save/cast.ts";
 import { applyNameRules, type NameRules } from "../../save/name-rules.ts";
 import type { TensorStream } from "../../save/save.ts";
-import { splitGreedily } from "../../save/split.ts";
+import { runsOf, splitGreedily } from "../../save/split.ts";
+
+/** Bytes at most of an entry of a header besides name and shape: keys, dtype, two offsets of 16 digits. */
+const ENTRY_BYTES = 100;
+
+/** Bytes of all entries: the rest of the header is for other metadata. */
+const MAX_ENTRY_BYTES = MAX_HEADER_BYTES - 2 ** 20;
 
 /** Which tensors a conversion writes, under which names, in which form, in how many files. */
 export interface OutputRules extends NameRules, AliasOptions {
@@ -14,7 +21,7 @@ export interface OutputRules extends NameRules, AliasOptions {
   readonly dtype?: FloatDtype | undefined;
   /**
    * Most bytes of data in a file: the checkpoint is split anew, as huggingface_hub splits. Without it, the split of the
-   * input stays. `Infinity` makes one file.
+   * input stays. `Infinity` makes one file. A file whose header would be too large to be read back is split in any case.
    */
   readonly maxShardSize?: number | undefined;
 }
@@ -49,7 +56,11 @@ export function contentsOf(
   const stored = handles.filter(({ name }) => !aliases.has(name));
   const inputOf = (name: string): string => fileOf.get(renamed.get(name)!)!;
 
-  return groupsOf(stored, inputOf, rules.maxShardSize).map((group) => {
+  const headerBytes = headerBytesWith(aliases);
+  const groups = groupsOf(stored, inputOf, rules.maxShardSize).flatMap((group) =>
+    runsOf(group, headerBytes, MAX_ENTRY_BYTES),
+  );
+  return groups.map((group) => {
     const names = new Set(group.map(({ name }) => name));
     return {
       inputs: [...new Set(group.map(({ name }) => inputOf(name)))],
@@ -61,8 +72,22 @@ export function contentsOf(
   });
 }
 
+/** Bytes at most that a tensor takes in a header, with the names in metadata of those that share its data. */
+function headerBytesWith(aliases: ReadonlyMap<string, string>): (tensor: TensorHandle) => number {
+  const others = new Map<string, number>();
+  for (const [name, kept] of aliases) {
+    const bytes = jsonBytes(name) + jsonBytes(kept) + 2;
+    others.set(kept, (others.get(kept) ?? 0) + bytes);
+  }
+  return ({ name, shape }) => jsonBytes(name) + jsonBytes(shape) + ENTRY_BYTES + (others.get(name) ?? 0);
+}
+
+function jsonBytes(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}
+
 /** Floats of 8 bits and less are quantized weights and scales, which a cast would make wrong without their companions. */
-function castWide(tensor: TensorHandle, to: FloatDtype): TensorStream {
+export function castWide(tensor: TensorHandle, to: FloatDtype): TensorStream {
   return DTYPES[tensor.dtype].bits > 8 ? castTensor(tensor, to) : tensor;
 }
 

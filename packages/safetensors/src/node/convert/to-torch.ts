@@ -1,82 +1,131 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
+import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { openStoreFiles } from "../../checkpoint/open-store.ts";
-import { writeTorch } from "../../torch/index.ts";
+import { TensorHandle } from "../../checkpoint/tensor.ts";
+import { numpyReader } from "../../numpy/index.ts";
+import { groupAliases } from "../../save/aliases.ts";
+import { applyNameRules, type NameRules, withLists } from "../../save/name-rules.ts";
+import type { TensorStream } from "../../save/save.ts";
+import { openTorch, TorchCheckpoint, type TorchOptions, torchReader, writeTorch } from "../../torch/index.ts";
+import { aliasesIn } from "../../torch/write/aliases.ts";
 import { entriesOf } from "../../torch/write/entries.ts";
+import { decompress } from "../decompress.ts";
 import { pathPlace } from "../folder-store.ts";
 import { FileGroup } from "../write/file-group.ts";
+import type { WriteOptions } from "../write/write-outputs.ts";
+import type { ConvertedInput, ConvertOptions } from "./convert.ts";
+import { checkExpansion } from "./expansion.ts";
 import { checkFolderOf, checkTargets } from "./names.ts";
+import { castWide } from "./outputs.ts";
+import { verifyInput, verifyWritten } from "./verify.ts";
 
-/** Options of `convertToTorch`. */
-export interface ToTorchOptions {
-  /** Stops the conversion; nothing is left of it. */
-  readonly signal?: AbortSignal | undefined;
-  /** Called after every piece with the bytes of data written so far, and in all, and the name of the output file. */
-  readonly onProgress?: ((done: number, total: number, file: string) => void) | undefined;
-}
+/** Options of `convertToTorch`: how to read the input, which concerns PyTorch files, what of it to write and how. */
+export interface ToTorchOptions
+  extends Omit<TorchOptions, "signal">,
+    NameRules,
+    Omit<WriteOptions, "resume">,
+    Pick<ConvertOptions, "dtype" | "allowExpansion"> {}
 
 /** What a conversion to PyTorch did. */
 export interface ToTorchResult {
-  /** The safetensors files, with their sizes. */
-  readonly inputs: readonly { readonly path: string; readonly byteLength: number }[];
+  /** The files of the input. */
+  readonly inputs: readonly ConvertedInput[];
   /** Path of the PyTorch file, and its size. */
   readonly output: string;
   readonly byteLength: number;
   /** Number of tensors with data of their own, and bytes of their data. */
   readonly tensors: number;
   readonly dataLength: number;
-  /** Names that share the data of another tensor, each with that one's name, as the input's metadata says. */
+  /** Names that share the data of another tensor, each with that one's name. */
   readonly aliases: ReadonlyMap<string, string>;
 }
 
 /**
- * Converts safetensors to one PyTorch file with all tensors. Tied weights that the metadata names are tied again.
+ * Converts safetensors, PyTorch and NumPy files to one PyTorch file with all tensors, and nothing else: of a PyTorch file, no
+ * code is run, and none is kept. Tied weights, which the metadata of safetensors names, are tied again; views that overlap
+ * but differ get data of their own.
  *
  * All is checked before anything is written, and the new file appears only when it is complete. An error, or the signal,
  * leaves everything as it was.
  *
- * @param input a safetensors file, an index, or a folder with either.
- * @throws every error of locating and reading the input; `UNSUPPORTED` for dtypes that PyTorch lacks; `DUPLICATE_NAME`;
- *   `NOT_FOUND` without a folder for the output; `IO`, also when the output is the input
+ * @param input a file, an index, or a folder with either, in which safetensors come first.
+ * @throws every error of locating and reading the input; what `applyNameRules` throws; `UNSUPPORTED` for dtypes that PyTorch
+ *   lacks; `DUPLICATE_NAME`; `LIMIT_EXCEEDED` (`MAX_EXPANSION`); `NOT_FOUND` without a folder for the output; `IO`, also when
+ *   the output is the input
  */
 export async function convertToTorch(
   input: string,
   output: string,
-  options: ToTorchOptions = {},
+  given: ToTorchOptions = {},
 ): Promise<ToTorchResult> {
-  const { signal, onProgress } = options;
+  const options = withLists(given);
+  const { signal, onProgress, verify } = options;
   // Blocking reads are the fastest, and nothing else is to be done.
   const { folder, store, file } = await pathPlace(input, { blocking: true });
-  const { files, index, whole } = await openStoreFiles(store, { file, format: "safetensors", signal });
+  const torch = { ...torchReader, open: openTorchWith(options) };
+  const { files, index, whole } = await openStoreFiles(store, {
+    file,
+    signal,
+    readers: [torch, numpyReader],
+  });
   try {
-    const inputs = files.map((one) => ({ path: join(folder, one.file), byteLength: one.source.size }));
+    const inputs = files.map(({ file: name, source, checkpoint }): ConvertedInput => {
+      const place = { path: join(folder, name), byteLength: source.size };
+      return checkpoint instanceof TorchCheckpoint ? { ...place, report: checkpoint.report } : place;
+    });
     const taken = [...inputs.map(({ path }) => path), ...(index ? [join(folder, index.file)] : [])];
     await checkFolderOf(output);
     await checkTargets(taken, [output]);
-    const entries = entriesOf(whole);
+    const { tensors, aliases } = contentOf(whole, options);
+    const entries = entriesOf(tensors, aliases);
+    const dataLength = entries.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (!options.allowExpansion) checkExpansion(inputs, [{ byteLength: dataLength }]);
+    if (verify) for (const { path } of inputs) await verifyInput(path, signal);
     const group = new FileGroup();
     try {
-      await writeTorch(await group.add(output), whole, {
+      const sink = await group.add(output);
+      await writeTorch(sink, tensors, {
+        aliases,
         crc32,
         signal,
         onProgress: (done, total) => onProgress?.(done, total, basename(output)),
       });
+      if (verify) await verifyWritten(sink.temporary, output, signal);
       signal?.throwIfAborted();
       await group.commit();
     } catch (error) {
       await group.abort();
       throw error;
     }
-    return {
-      inputs,
-      output,
-      byteLength: (await stat(output)).size,
-      tensors: entries.length,
-      dataLength: entries.reduce((sum, { byteLength }) => sum + byteLength, 0),
-      aliases: new Map(entries.flatMap(({ names: [name, ...others] }) => others.map((one) => [one, name!]))),
-    };
+    const { size: byteLength } = await stat(output);
+    return { inputs, output, byteLength, tensors: entries.length, dataLength, aliases };
   } finally {
     await whole.close();
   }
+}
+
+const openTorchWith =
+  (options: TorchOptions): typeof openTorch =>
+  (source) =>
+    openTorch(source, { decompress, ...options });
+
+/** The tensors to write, and their further names. Names in the metadata are tensors like others to the rules. */
+function contentOf(
+  whole: Checkpoint,
+  rules: ToTorchOptions,
+): { tensors: ReadonlyMap<string, TensorStream>; aliases: ReadonlyMap<string, string> } {
+  const own = new Set(whole);
+  const tied = Array.from(aliasesIn(whole), ([alias, name]) => new TensorHandle(alias, whole.get(name).view));
+  const renamed = applyNameRules([...own, ...tied], rules);
+  const handles = Array.from(renamed, ([name, { view }]) => new TensorHandle(name, view));
+  // What safetensors store stays the first name, and so in its place.
+  const keep = Array.from(renamed.keys()).filter((name) => own.has(renamed.get(name)!));
+  const { aliases } = groupAliases(handles, { keep });
+  const stored = handles.filter(({ name }) => !aliases.has(name));
+  const tensors = new Map(
+    stored.map((tensor) => [tensor.name, rules.dtype ? castWide(tensor, rules.dtype) : tensor]),
+  );
+  return { tensors, aliases };
 }

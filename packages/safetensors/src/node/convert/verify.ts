@@ -41,6 +41,26 @@ export async function verifyInput(path: string, signal: AbortSignal | undefined)
   }
 }
 
+/**
+ * Reads a PyTorch file again, which has the checksums of what was to be written.
+ *
+ * @param temporary where it is; `path` is where it will be, for the message.
+ * @throws `IO` if it holds something else
+ */
+export async function verifyWritten(
+  temporary: string,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await verifyInput(temporary, signal);
+  } catch (cause) {
+    if (!(cause instanceof SafetensorsError) || cause.code !== "INVALID_ARCHIVE") throw cause;
+    const text = `${path} could not be written: it reads back differently; is the disk failing?`;
+    throw new SafetensorsError("IO", text, { file: path, cause });
+  }
+}
+
 /** Checksums of tensors, taken while they are written, to compare the file with. */
 export class WrittenSums {
   /** The tensors to write instead: the same, with an ear at their bytes. */

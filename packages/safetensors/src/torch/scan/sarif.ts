@@ -53,11 +53,16 @@ export function toSarif(reports: readonly ScanReport[], tool: SarifTool = {}): S
         columnKind: "utf16CodeUnits",
         artifacts: Array.from(files.keys(), (file) => ({ location: { uri: uriOf(file) } })),
         results: reports.flatMap(({ findings }) => findings.map(result)),
-        invocations: [{ executionSuccessful: true }],
+        invocations: [{ executionSuccessful: reports.every(wasRead) }],
         properties: { verdicts: reports.map(({ file, verdict }) => ({ file, verdict })) },
       },
     ],
   };
+}
+
+/** Whether a file could be read to its end: a log without results must not pass for one that found nothing. */
+function wasRead({ findings }: ScanReport): boolean {
+  return findings.every(({ code }) => code !== "unreadable");
 }
 
 /** The message as a sentence about the place. */

@@ -81,6 +81,13 @@ test("names are chosen and shortened; a file that nothing is left of is not writ
   assert.deepEqual(readdirSync(folder), ["out.safetensors"]);
 });
 
+test("names to choose may come from an iterator, for all files", async (t) => {
+  const all = [...(await hashes(SHARDED)).keys()];
+  const output = join(temporaryFolder(t), "one.safetensors");
+  await convertPath(SHARDED, output, { include: all.slice(1).values(), maxShardSize: Infinity });
+  assert.deepEqual([...(await hashes(output)).keys()], all.slice(1));
+});
+
 test("floats are cast, integers stay", async (t) => {
   const output = join(temporaryFolder(t), "out.safetensors");
   await convertPath(fixturePath("torch/state-dict.pt"), output, { dtype: "BF16", verify: true });
@@ -116,6 +123,17 @@ test("of tied tensors the wanted name is kept", async (t) => {
     discard: [kept],
   });
   assert.ok(third.files[0]!.aliases.has(kept));
+  for (const options of [{ keep: ["nothing"] }, { discard: ["nothing"] }]) {
+    await assert.rejects(convertPath(fixturePath("torch/tied.pt"), join(folder, "d"), options), {
+      code: "TENSOR_NOT_FOUND",
+    });
+  }
+  // The names are those in the output.
+  const stripped = await convertPath(fixturePath("torch/tied.pt"), join(folder, "e.safetensors"), {
+    stripPrefix: "wte.",
+    keep: ["weight"],
+  });
+  assert.equal(stripped.files[0]!.aliases.get(kept), "weight");
 });
 
 test("NumPy files are converted as well", async (t) => {

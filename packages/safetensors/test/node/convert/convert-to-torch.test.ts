@@ -3,9 +3,20 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { convertPath, convertToTorch, openPath, saveFile, saveTorch } from "../../../src/node/index.ts";
+import { verifyWritten } from "../../../src/node/convert/verify.ts";
+import {
+  convertPath,
+  convertToTorch,
+  openFile,
+  openPath,
+  saveFile,
+  saveTorch,
+  type ToTorchOptions,
+} from "../../../src/node/index.ts";
 import { memorySink } from "../../../src/save/index.ts";
 import { groupAliases, writeTorch } from "../../../src/torch/index.ts";
+import { scan } from "../../../src/torch/scan/index.ts";
+import { piecesOf } from "../../../src/view/tiling.ts";
 import { fixturePath } from "../../fixtures.ts";
 import { noise, raises, temporaryFolder } from "../../support.ts";
 
@@ -101,9 +112,86 @@ describe("convertToTorch", () => {
       raises("NOT_FOUND", /there is no folder/),
     );
     await assert.rejects(convertToTorch(join(folder, "none"), join(folder, "x.pt")), raises("NOT_FOUND"));
-    const torch = fixturePath("torch/state-dict.pt");
-    await assert.rejects(convertToTorch(torch, join(folder, "x.pt")), raises("NOT_SAFETENSORS"));
+    const text = join(folder, "text");
+    writeFileSync(text, "neither of these, but long enough");
+    await assert.rejects(convertToTorch(text, join(folder, "x.pt")), raises("NOT_SAFETENSORS"));
     assert.deepEqual(readFileSync(input), bytes);
+  });
+
+  it("makes a file with tensors only of a PyTorch file, with its ties", async () => {
+    for (const name of ["tied.pt", "sharded-tied", "unknown-class.pt", "views.pt"]) {
+      const output = join(folder, `${name}.anew.pt`);
+      const input = fixturePath(`torch/${name}`);
+      const { inputs, aliases } = await convertToTorch(input, output, { verify: true });
+      assert.ok(inputs.every(({ report }) => report !== undefined));
+      await using original = await openPath(input);
+      await using anew = await openPath(output);
+      assert.deepEqual([...anew.keys()].sort(), [...original.keys()].sort());
+      for (const tensor of original) {
+        const found = anew.get(tensor.name);
+        assert.deepEqual([found.dtype, found.shape], [tensor.dtype, tensor.shape]);
+        assert.deepEqual(await found.bytes(), await tensor.bytes());
+      }
+      assert.deepEqual(groupAliases(anew).aliases, groupAliases(original).aliases);
+      assert.deepEqual(aliases, groupAliases(original).aliases);
+      const source = await openFile(output);
+      assert.equal((await scan(source)).verdict, "clean");
+      await source.close();
+    }
+  });
+
+  it("takes the options of reading, and the rules for what is written", async () => {
+    const names = async (file: string, options: ToTorchOptions): Promise<string[]> => {
+      const output = join(folder, "chosen.pt");
+      await convertToTorch(file, output, options);
+      await using checkpoint = await openPath(output);
+      return Array.from(checkpoint, ({ name, dtype }) => `${name} ${dtype}`).sort();
+    };
+    const quantized = fixturePath("torch/unreadable-quantized.pt");
+    await assert.rejects(names(quantized, {}), raises("UNSUPPORTED", /quantized/));
+    assert.deepEqual(await names(quantized, { quantized: "dequantize" }), ["other F32", "plain F32"]);
+    assert.deepEqual(await names(quantized, { exclude: ["other"], dtype: "BF16" }), ["plain BF16"]);
+    const two = fixturePath("torch/two-state-dicts.pt");
+    await assert.rejects(names(two, {}), raises("AMBIGUOUS"));
+    assert.equal((await names(two, { key: "generator", exclude: ["step"] })).length, 2);
+    assert.equal((await names(two, { flatten: true, include: /weight/ })).length, 2);
+    const bomb = fixturePath("torch/expansion-bomb.pt");
+    await assert.rejects(names(bomb, {}), raises("LIMIT_EXCEEDED", /input would become/));
+  });
+
+  it("takes names in the metadata of safetensors for tensors", async () => {
+    const input = await fileOf("ties.safetensors", { "module.a": "a", "module.c": "a" });
+    const output = join(folder, "ties.pt");
+    const only = await convertToTorch(input, output, { include: ["module.c", "b"] });
+    assert.deepEqual([only.tensors, only.aliases], [2, new Map()]);
+    // A choice that can be gone through only once serves as well.
+    await convertToTorch(input, output, { include: ["a", "module.c"].values(), stripPrefix: "module." });
+    await using checkpoint = await openPath(output);
+    assert.deepEqual([...checkpoint.keys()].sort(), ["a", "c"]);
+    assert.deepEqual([...groupAliases(checkpoint).aliases], [["c", "a"]]);
+  });
+
+  it("finds a damaged input when it verifies", async () => {
+    const damaged = new Uint8Array(readFileSync(fixturePath("torch/state-dict.pt")));
+    {
+      await using whole = await openPath(fixturePath("torch/state-dict.pt"));
+      const [tensor] = [...whole].filter(({ byteLength }) => byteLength > 8);
+      const [piece] = piecesOf(tensor!.view);
+      damaged[piece!.view.bitOffset / 8 + 1]! ^= 0x10;
+    }
+    const input = join(folder, "damaged.bin");
+    writeFileSync(input, damaged);
+    await convertToTorch(input, join(folder, "unseen.pt"));
+    await assert.rejects(
+      convertToTorch(input, join(folder, "seen.pt"), { verify: true }),
+      raises("INVALID_ARCHIVE", /checksum/),
+    );
+    assert.ok(!readdirSync(folder).includes("seen.pt"));
+    // What is to be found in a new file is the disk's fault.
+    await assert.rejects(
+      verifyWritten(input, "new.pt", undefined),
+      raises("IO", /new\.pt could not be written/),
+    );
   });
 
   it("leaves nothing when it is stopped", async () => {

@@ -62,6 +62,18 @@ test("a SARIF log has a rule for each code and a result for each finding, with i
   }
 });
 
+test("a log says whether all files could be read", async () => {
+  const broken = { size: 100, read: () => Promise.reject(new Error("no")), readInto: () => Promise.reject() };
+  const reports = [
+    await reportOf("torch/os-system.pt", "evil.pt"),
+    await scan(broken, { file: "broken.pt" }),
+  ];
+  const isSuccess = (...some: typeof reports): unknown =>
+    JSON.parse(JSON.stringify(toSarif(some))).runs[0].invocations[0].executionSuccessful;
+  assert.equal(isSuccess(reports[0]!), true);
+  assert.equal(isSuccess(...reports), false);
+});
+
 test("an empty log is one too", () => {
   const { runs } = toSarif([]);
   assert.deepEqual((runs[0] as Run).results, []);
