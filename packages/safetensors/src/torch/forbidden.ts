@@ -18,7 +18,8 @@ const GROUPS: readonly (readonly [reason: string, paths: string])[] = [
     lib2to3 _pyrepl py_compile compileall types new numpy.f2py numpy.distutils numpy.testing torch.compile torch.jit
     torch.ops torch.classes torch.package torch._dynamo torch._inductor torch.utils.cpp_extension
     torch.utils.bottleneck torch.utils.collect_env torch.utils._config_module
-    torch.utils.data.datapipes.utils.decoder torch.fx.experimental.symbolic_shapes`,
+    torch.utils.data.datapipes.utils.decoder torch.fx.experimental.symbolic_shapes torch.fx.graph_module
+    torch.fx._lazy_graph_module`,
   ],
   [
     "imports modules",

@@ -85,6 +85,11 @@ const INERT: ReadonlySet<string> = new Set(
     ml_dtypes.float8_e8m0fnu ml_dtypes.float4_e2m1fn ml_dtypes.int4 ml_dtypes.uint4 ml_dtypes.int2 ml_dtypes.uint2
     torch.distributed.tensor.DTensor torch.distributed.tensor.DeviceMesh torch.distributed.tensor.Shard
     torch.distributed.tensor.Replicate torch.distributed.tensor.Partial
+    torch.distributed.checkpoint.filesystem._StorageInfo torch.distributed.checkpoint.filesystem._StoragePrefix
+    torch.cuda.amp.grad_scaler.GradScaler torch.torch_version.TorchVersion builtins.ValueError
+    deepspeed.runtime.fp16.loss_scaler.LossScaler deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler
+    deepspeed.runtime.zero.config.ZeroStageEnum deepspeed.utils.tensor_fragment.fragment_address
+    ultralytics.utils.IterableSimpleNamespace
     joblib.numpy_pickle.NumpyArrayWrapper`),
 );
 
@@ -109,13 +114,17 @@ const INERT_PACKAGES: ReadonlySet<string> = new Set(
     accelerate.state accelerate.utils.dataclasses tokenizers peft.tuners peft.utils.peft_types
     fairseq.dataclass easydict addict ml_collections.config_dict torch.nn.modules torch.nn.parameter torch.nn.parallel torch.optim
     torch.distributed.tensor._api torch.distributed.tensor._dtensor_spec torch.distributed.tensor.placement_types
-    torch.distributed.device_mesh torch.distributed._shard.sharded_tensor
+    torch.distributed.device_mesh torch.distributed._shard.sharded_tensor torch.distributed.checkpoint.metadata
     torchvision.models timm.models timm.layers ultralytics.nn.modules ultralytics.nn.tasks`),
 );
 
 /** Configuration classes of models and trainers; other classes of these modules read files. */
 const CONFIGURATION =
   /^(?:transformers\.models\.\w+\.configuration_\w+|trl\.trainer\.\w+_config)\.\w+Config$/;
+
+/** Classes of what torch.compile made of a module, in modules that run code. Making their objects calls what is in them. */
+const COMPILED =
+  /^torch\._dynamo\.(?:eval_frame|convert_frame|hooks|repro\.after_dynamo)\.[A-Z][A-Za-z0-9]*$/;
 
 /** Whether it is a class of TorchScript: its code is in the archive, and nobody looks at it. */
 export function isScriptClass(path: string): boolean {
@@ -128,6 +137,7 @@ export function classifyGlobal(module: string, name: string): KnownGlobal {
   const path = `${modern.module}.${modern.name}`;
   if (INTERPRETED.has(path) || isScriptClass(path)) return { path, role: "interpreted" };
   if (INERT.has(path) || TENSOR_CLASS.test(path) || isTensorFunction(path)) return { path, role: "inert" };
+  if (COMPILED.test(path)) return { path, role: "unknown" };
   const reason = forbiddenReason(modern.module, modern.name) ?? forbiddenReason(module, name);
   if (reason !== undefined) return { path, role: "forbidden", reason };
   return { path, role: isKnownClass(modern.module, modern.name) ? "inert" : "unknown" };

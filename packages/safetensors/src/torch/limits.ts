@@ -95,6 +95,9 @@ export const MAX_SALVAGED_MEMBERS = 2000;
 /** Members of a tar archive that the scanner looks into, each with its own reads. */
 export const MAX_SCANNED_TAR_MEMBERS = 10_000;
 
+/** Archives in a row in a file of torch.distributed.checkpoint, each with its own reads: one for each tensor. */
+export const MAX_JOINED_ARCHIVES = 100_000;
+
 /** Unpacked bytes of data to which `MAX_INFLATE_RATIO` does not apply: storages of zeros are honest. */
 export const DATA_INFLATE_ALLOWANCE: number = 256 * MiB;
 

@@ -7,6 +7,7 @@ import { openTorchArchive } from "./archive.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import type { OpenTools, TorchFile } from "./file.ts";
 import { TorchInterpreter } from "./interpreter.ts";
+import { joinedArchives, joinedArchivesError } from "./joined-archives.ts";
 import { openLegacy } from "./legacy.ts";
 import { noPersistentId } from "./legacy-pickles.ts";
 import { NestedFiles } from "./nested.ts";
@@ -51,7 +52,17 @@ type Opener = (source: ByteSource, tools: OpenTools) => Promise<TorchFile>;
 function openerOf(head: Uint8Array): Opener | undefined {
   const kind = torchKind(head);
   if (kind === undefined) return looksLikePickle(head) ? openPickle : undefined;
-  return { zip: openTorchArchive, tar: openTarFile, legacy: openLegacy }[kind];
+  return { zip: openZipFile, tar: openTarFile, legacy: openLegacy }[kind];
+}
+
+async function openZipFile(source: ByteSource, tools: OpenTools): Promise<TorchFile> {
+  try {
+    return await openTorchArchive(source, tools);
+  } catch (error) {
+    const isInvalid = error instanceof SafetensorsError && error.code === "INVALID_ARCHIVE";
+    const joined = isInvalid ? await joinedArchives(source, tools) : undefined;
+    throw joined ? joinedArchivesError(joined.length) : error;
+  }
 }
 
 /** A pickle that is the whole file, and in which the storages are. */

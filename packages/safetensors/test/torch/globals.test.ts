@@ -18,9 +18,17 @@ const ROLES: Record<GlobalRole, string> = {
     torch.nn.modules.linear.Linear transformers.training_args.TrainingArguments transformers.trainer_utils.HubStrategy
     pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint omegaconf.dictconfig.DictConfig torch.device
     types.GenericAlias random.Random numpy.matrix numpy.ma.core._mareconstruct torch.amp.grad_scaler.GradScaler
-    torch.nn.utils.weight_norm.WeightNorm torch._dynamo.decorators._DimRange`,
+    torch.nn.utils.weight_norm.WeightNorm torch._dynamo.decorators._DimRange builtins.ValueError
+    torch.cuda.amp.grad_scaler.GradScaler torch.torch_version.TorchVersion
+    torch.distributed.checkpoint.metadata.Metadata torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING
+    torch.distributed.checkpoint.filesystem._StorageInfo torch.distributed.checkpoint.filesystem._StoragePrefix
+    deepspeed.runtime.fp16.loss_scaler.LossScaler deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler
+    deepspeed.runtime.zero.config.ZeroStageEnum deepspeed.utils.tensor_fragment.fragment_address
+    ultralytics.utils.IterableSimpleNamespace`,
   unknown: `company.Thing __main__.Net torchao.quantization.X builtins.super mypackage.os.Helper mypackage.subprocess
-    torchx.load transformersx.Y osx.system system.os ostensibly.harmless`,
+    torch._dynamo.eval_frame.OptimizedModule torch._dynamo.hooks.Hooks
+    torch._dynamo.repro.after_dynamo.WrapBackendDebug torch.distributed.checkpoint.filesystem.FileSystemReader
+    torch.distributed.checkpoint.metadata.os torchx.load transformersx.Y osx.system system.os ostensibly.harmless`,
   forbidden: `os.system posix.system nt.system os.path.join subprocess.Popen commands.getoutput builtins.eval
     __builtin__.eval __builtin__.execfile builtins.exec builtins.getattr builtins.__import__ __builtin__.reduce
     sys.modules importlib.import_module runpy.run_path pickle.loads cPickle.loads _pickle.Unpickler marshal.loads
@@ -28,6 +36,8 @@ const ROLES: Record<GlobalRole, string> = {
     types.FunctionType operator.attrgetter _operator.methodcaller itertools.imap itertools.ifilter code.interact pty.spawn
     pdb.run timeit.timeit ctypes.CDLL multiprocessing.util.spawnv_passfds asyncio.unix_events._UnixSubprocessTransport.x
     torch.load torch.hub.load torch.jit.load torch.serialization.load torch.utils.cpp_extension.load
+    torch.fx.graph_module.reduce_graph_module torch.fx.graph_module._exec_with_source
+    torch._dynamo.eval_frame.optimize torch._dynamo.OptimizedModule torch._dynamo.eval_frame.Hooks.f
     torch._inductor.codecache.compile_file torch.distributed.rpc.rpc_sync numpy.load numpy.f2py.crackfortran.getlincoef
     numpy.testing._private.utils.runstring joblib.load dill.loads cloudpickle.cloudpickle.subimport pip.main
     fickling.hook picklescan.scanner modelscan.x logging.FileHandler logging.config.listen uuid._get_command_stdout

@@ -103,7 +103,7 @@ export class PickleCalls {
 
   #newNode(args: PyTuple, kwargs?: PyDict): PickleValue {
     const callable = this.#callable(this.#stack.pop());
-    if (callable instanceof GlobalRef) this.#hooks.onNewObject?.(callable);
+    if (callable instanceof GlobalRef) this.#hooks.onNewObject?.(callable, args, kwargs);
     return this.made(new ObjectNode(callable, args, kwargs));
   }
 

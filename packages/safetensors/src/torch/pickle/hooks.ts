@@ -1,4 +1,4 @@
-import type { ObjectNode, PyTuple } from "./containers.ts";
+import type { ObjectNode, PyDict, PyTuple } from "./containers.ts";
 import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
 
 /**
@@ -15,7 +15,7 @@ export interface PickleHooks {
   /** The result of a call, for callables that the reader knows; nothing for all others. */
   call?(callable: GlobalRef, args: PyTuple): PickleValue | undefined;
   /** A name is made an object of, with arguments and without a call (NEWOBJ, NEWOBJ_EX). */
-  onNewObject?(callable: GlobalRef): void;
+  onNewObject?(callable: GlobalRef, args: PyTuple, kwargs?: PyDict): void;
   /** What a call returned is called at this byte. */
   onResultCalled?(at: number): void;
   /** BUILD on an object, which keeps the state. */

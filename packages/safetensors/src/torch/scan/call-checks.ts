@@ -1,24 +1,22 @@
 import { quote } from "../../errors.ts";
 import type { KnownGlobal } from "../globals.ts";
-import { ObjectNode } from "../pickle/containers.ts";
+import { ObjectNode, PyBytes, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
 import type { FindingCode } from "./finding.ts";
+import { isForeignClass, type KnownOf, type PlainData } from "./plain-data.ts";
 
 /** What is wrong with a call. */
 export type CallFault = readonly [code: FindingCode, message: string];
 
 /** What is wrong with a call of these arguments; nothing for most. */
-export type CallCheck = (items: readonly PickleValue[]) => CallFault | undefined;
-
-/** What a value is if it is a name. */
-type KnownOf = (value: PickleValue | undefined) => KnownGlobal | undefined;
+export type CallCheck = (items: readonly PickleValue[], hasKeywords: boolean) => CallFault | undefined;
 
 /** Encodings in which pickles of Python 2 and old protocols write bytes. */
 const CODECS = new Set(["latin1", "latin-1", "utf-8", "utf8", "ascii"]);
 
 /** Classes of models and optimizers. Pickles make their objects without the constructors, some of which read files and run code. */
 const MODEL_CLASS =
-  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|transformers\.activations|torchvision|timm|ultralytics)\./;
+  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|transformers\.activations|torchvision|timm|ultralytics|peft\.tuners(?!(?:\.\w+)*\.config\.))\./;
 
 /** What the pickles of old PyTorch and TorchScript hand their data through. */
 const PASSES_ON = /^torch\.jit\._pickle\./;
@@ -29,17 +27,28 @@ const SINGLETONS = new Set(["builtins.Ellipsis", "builtins.NotImplemented"]);
 /** Constructors of NumPy's generators: they call their last argument. */
 const GENERATOR_MAKER = /^numpy\.random\._pickle\.__(?:bit_generator|generator|randomstate)_ctor$/;
 
+/** NumPy's arrays, which can be made over any memory. Pickles make empty ones, of bytes. */
+const ARRAYS = new Set(
+  ["ndarray", "matrix", "rec.recarray", "ma.MaskedArray"].map((name) => `numpy.${name}`),
+);
+
 /** Storages and tensors, which can be made with a size. */
-const SIZED = /^torch\.(?:\w+\.)*\w+(?:Storage|Tensor)$/;
+const SIZED = /^torch\.(?:\w+\.)*\w*(?:Storage|Tensor)$/;
 
 /** What makes as many items as its argument says. */
 const CONTAINERS = new Set([
   ..."bytearray bytes list tuple set frozenset dict".split(" ").map((name) => `builtins.${name}`),
-  "collections.deque",
+  ..."deque Counter UserList".split(" ").map((name) => `collections.${name}`),
+  "numpy.record",
 ]);
 
+/** Calls that give a number, or as many values as a number says. */
+const COUNTS =
+  /^(?:builtins\.(?:int|bool|range|zip)|torch\.Size|numpy\.(?:_?core\.multiarray\.scalar|u?int\d+|bool_?))$/;
+
 /** What must be looked at in every call of a name: found once for each, as a pickle calls few names very often. */
-export function callChecks({ path, role }: KnownGlobal, knownOf: KnownOf): CallCheck[] {
+export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData): CallCheck[] {
+  const { path, role } = known;
   const pathOf = (value: PickleValue | undefined): string => knownOf(value)?.path ?? "";
   const checks: CallCheck[] = [];
   const check = (
@@ -54,6 +63,24 @@ export function callChecks({ path, role }: KnownGlobal, knownOf: KnownOf): CallC
     (items) => items.length > 0,
     "constructor-call",
     `runs the constructor of ${quote(path)} with arguments`,
+  );
+  check(
+    isForeignClass(known) && !MODEL_CLASS.test(path),
+    (items) => !data.holds(items),
+    "constructor-call",
+    `runs the constructor of ${quote(path)} with objects`,
+  );
+  check(
+    ARRAYS.has(path),
+    (items) => !isEmptyArray(items, pathOf),
+    "constructor-call",
+    "makes an array of more than a shape and a plain type",
+  );
+  check(
+    ARRAYS.has(path),
+    ([shape]) => isLarge(shape, pathOf) || (shape instanceof PyTuple && !shape.items.includes(0)),
+    "allocation",
+    "takes as much memory as a shape says",
   );
   check(
     CONTAINERS.has(path) || SIZED.test(path),
@@ -88,25 +115,38 @@ export function callChecks({ path, role }: KnownGlobal, knownOf: KnownOf): CallC
     "takes the class of an object",
   );
   check(/^enum\.Enum(?:Meta|Type)$/.test(path), () => true, "made-class", "makes a class");
+  check(path.startsWith("enum."), (items) => items.length > 1, "made-class", "makes a class");
   check(
     path === "_codecs.encode",
     (items) => items.length !== 2 || !CODECS.has(String(items[1])),
     "odd-codec",
     "decodes text with an unusual codec",
   );
-  if (path === "copyreg._reconstructor")
-    checks.push(([, base]) =>
-      MODEL_CLASS.test(pathOf(base))
-        ? ["constructor-call", `runs the constructor of ${quote(pathOf(base))}`]
-        : undefined,
+  if (checks.length > 0)
+    checks.push((_, hasKeywords) =>
+      hasKeywords ? ["constructor-call", `makes ${quote(path)} with keyword arguments`] : undefined,
     );
   return checks;
 }
 
-/** A number, or a range of numbers. */
+/** A number, or what stands for one, or for a range of numbers. */
 function isLarge(value: PickleValue | undefined, pathOf: (value: PickleValue) => string): boolean {
   if (typeof value === "number" || typeof value === "bigint") return true;
-  return value instanceof ObjectNode && pathOf(value.callable) === "builtins.range";
+  return value instanceof ObjectNode && COUNTS.test(pathOf(value.callable));
+}
+
+/** A shape of numbers, and a type as text that holds no objects. */
+function isEmptyArray(
+  [shape, type, ...more]: readonly PickleValue[],
+  pathOf: (value: PickleValue) => string,
+): boolean {
+  const isShape = shape instanceof PyTuple && shape.items.every((size) => typeof size === "number");
+  const text =
+    type instanceof ObjectNode && pathOf(type.callable) === "_codecs.encode" ? type.args.items[0] : type;
+  const letters = text instanceof PyBytes ? String.fromCharCode(...text.bytes.subarray(0, 9)) : text;
+  const isPlain =
+    letters === undefined || (typeof letters === "string" && /^[bB?hHiIlLqQfdFD\d<>|=]{1,8}$/.test(letters));
+  return isShape && isPlain && more.length === 0;
 }
 
 /** The name of a bit generator, its class, an object of it, or the function that makes one. */

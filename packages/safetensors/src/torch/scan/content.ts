@@ -2,8 +2,10 @@ import { readHeader } from "../../checkpoint/safetensors.ts";
 import { diagnose, type FileKind } from "../../format/diagnose.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { MAX_SCANNED_TEXT_BYTES } from "../limits.ts";
+import { isTarHeader } from "../tar-header.ts";
+import { hasHdf5Inside, scanHdf5 } from "./hdf5.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
-import { scanHdf5, scanKerasConfig } from "./keras.ts";
+import { scanKerasConfig } from "./keras.ts";
 import { scanNpy } from "./numpy.ts";
 import { draftOf, type Part, type Scan } from "./part.ts";
 import { scanPickles } from "./pickles.ts";
@@ -79,7 +81,7 @@ const compressed: Reader = (scan, part, kind) =>
   scan.add(part, "compressed", `is compressed or packed (${kind}): unpack it and scan what comes out`);
 
 /**
- * How each kind is scanned, besides as a pickle. What begins as a ZIP archive is one and nothing else, as for
+ * How each kind is scanned, besides as a pickle. What begins as a ZIP archive is no pickle, as for
  * torch.load; all others are tried as pickles too, since pickle.load takes whatever can be read as one. Kinds that are
  * not here are pickles or unknown.
  */
@@ -105,14 +107,19 @@ const READERS: ReadonlyMap<FileKind, Reader> = new Map<FileKind, Reader>([
 export async function scanPart(scan: Scan, part: Part): Promise<void> {
   const { size } = part.source;
   const head = await scan.read(part, 0, Math.min(size, HEAD_BYTES));
+  // Both may begin with something else. torch.load looks for a tar archive before it takes a file for a pickle.
+  const isTar = isTarHeader(head);
+  if (isTar) await scanTar(scan, part);
+  const isHdf5 = await hasHdf5Inside(scan, part, head);
+  if (isHdf5) await scanHdf5(scan, part);
   if (head[0] === 0x50 && head[1] === 0x4b && (head[2] === 3 || head[2] === 5 || head[2] === 7))
     return scanZip(scan, part);
   const kind = isZlib(head) ? "zlib" : diagnose(head, size)?.kind;
   const reader = kind === undefined ? undefined : READERS.get(kind);
   const isSafetensors = kind === undefined && looksLikeSafetensors(head);
-  if (reader) await reader(scan, part, kind!);
+  if (reader && !(isTar && reader === scanTar)) await reader(scan, part, kind!);
   if (isSafetensors) await scanSafetensors(scan, part);
-  const known = reader !== undefined || isSafetensors;
+  const known = reader !== undefined || isSafetensors || isTar || isHdf5;
   if (size > 0) {
     const { isPickle, storages } = await scanPickles(scan, part, known ? "data" : "file");
     if (!isPickle && !known) scan.add(part, "not-understood", "is of no kind that the scanner knows");
@@ -120,7 +127,7 @@ export async function scanPart(scan: Scan, part: Part): Promise<void> {
       scan.add(part, "persistent-id", "refers to storages, but is not in a PyTorch archive");
   }
   // Members of a tar archive have been looked into, and nothing may follow them.
-  if (reader !== scanTar && (await endsAsZip(scan, part))) {
+  if (!isTar && reader !== scanTar && (await endsAsZip(scan, part))) {
     scan.add(part, "archive-after-data", "ends as a ZIP archive, which some readers will open instead");
     await salvageZip(scan, part);
   }

@@ -1,12 +1,11 @@
 import { quote } from "../../errors.ts";
 import { classifyGlobal } from "../globals.ts";
-import { MAX_HDF5_SEARCH_BYTES, MAX_KERAS_CONFIG_BYTES } from "../limits.ts";
-import { decodeLatin1 } from "../pickle/text.ts";
+import { MAX_KERAS_CONFIG_BYTES } from "../limits.ts";
 import type { Part, Scan } from "./part.ts";
 
-/** Packages whose classes Keras makes from their names; JAX and TensorFlow bring their own copies. */
-const KERAS_MODULES =
-  /^(?:keras|keras_\w+|tf_keras|tensorflow\.keras|tensorflow\.python\.keras|builtins)(?:\.|$)/;
+/** Packages whose classes Keras makes from their names; others may be named like them. */
+const KERAS_PACKAGE =
+  /^(?:keras|keras_(?:core|cv|hub|nlp)|tf_keras|tensorflow\.keras|tensorflow\.python\.keras)(?:\.|$)/;
 
 /** Layers of Keras that load what is in their configuration, or what it names. */
 const LOADERS = new Set(["TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"]);
@@ -39,49 +38,38 @@ export async function scanKerasConfig(scan: Scan, part: Part): Promise<void> {
   }
 }
 
+/** An object is made by the class that it names, in the module that it names: of these, Keras looks up any name. */
 function checkObject(scan: Scan, part: Part, value: Readonly<Record<string, unknown>>): void {
-  const { class_name: className, module, config: named } = value;
-  if (
-    className === "__lambda__" ||
-    (value.config as { code?: unknown } | null | undefined)?.code !== undefined
-  )
+  const { class_name: className, module, config, registered_name: registered } = value;
+  if (className === "__lambda__" || (config as { code?: unknown } | null | undefined)?.code !== undefined)
     scan.add(part, "keras-lambda", "holds the Python bytecode of a function, which loading may run");
-  else if (className === "Lambda")
-    scan.add(part, "keras-custom", "has a Lambda layer, which runs a function of its own");
-  else if (typeof className === "string" && LOADERS.has(className))
-    scan.add(part, "keras-custom", `has a layer ${quote(className)}, which loads a model of another kind`);
-  else if (className === "function" && typeof named === "string" && typeof module === "string")
-    return checkFunction(scan, part, module, named);
-  if (typeof module !== "string" || typeof className !== "string" || KERAS_MODULES.test(module)) return;
-  const { path, role, reason } = classifyGlobal(module, className);
-  if (role === "forbidden")
-    scan.add(part, "keras-module", `names ${quote(path)}, which ${reason}`, { global: path });
-  else if (role === "unknown")
-    scan.add(part, "keras-custom", `names ${quote(path)}, a class that is not of Keras`, { global: path });
-}
-
-/** Functions are found by their module and name, which for those of Keras's lists of functions is `builtins`. */
-function checkFunction(scan: Scan, part: Part, module: string, name: string): void {
-  const { path, role, reason } = classifyGlobal(module, name);
-  if (role === "forbidden")
-    scan.add(part, "keras-module", `names ${quote(path)}, which ${reason}`, { global: path });
-  else if (!FUNCTION_MODULES.test(module))
-    scan.add(part, "keras-custom", `names ${quote(path)}, a function of its own`, { global: path });
-}
-
-/** Looks for a Lambda layer in an HDF5 file, whose model configuration is JSON text. Such files are not understood. */
-export async function scanHdf5(scan: Scan, part: Part): Promise<void> {
-  const length = Math.min(part.source.size, MAX_HDF5_SEARCH_BYTES);
-  const text = decodeLatin1(await scan.read(part, 0, length));
-  const lambda = text.search(/"class_name":\s*"Lambda"/);
-  if (lambda >= 0) {
-    const code = /"class_name":\s*"(?:__lambda__)"|"function_type":\s*"lambda"/.test(text);
-    if (code)
-      scan.add(part, "keras-lambda", "holds the Python bytecode of a function, which loading may run", {
-        at: lambda,
-      });
-    else
-      scan.add(part, "keras-custom", "has a Lambda layer, which runs a function of its own", { at: lambda });
+  const isFunction = className === "function";
+  // The name under which a class is registered is looked up in the module, too, if the other is not there.
+  for (const name of isFunction ? [config, registered] : [className, registered]) {
+    if (typeof name !== "string") continue;
+    if (!isFunction) checkLayer(scan, part, name);
+    // No name in a module has the sign between a package and a name.
+    if (typeof module === "string" && !name.includes(">")) checkName(scan, part, module, name, isFunction);
   }
-  scan.add(part, "not-understood", "is an HDF5 file, in which only Lambda layers are looked for");
+}
+
+function checkLayer(scan: Scan, part: Part, name: string): void {
+  if (name === "Lambda")
+    scan.add(part, "keras-custom", "has a Lambda layer, which runs a function of its own");
+  else if (LOADERS.has(name))
+    scan.add(part, "keras-custom", `has a layer ${quote(name)}, which loads a model of another kind`);
+}
+
+/** Functions are found like classes; that of those in Keras's lists of functions, the module is `builtins`. */
+function checkName(scan: Scan, part: Part, module: string, name: string, isFunction: boolean): void {
+  const isOfKeras = KERAS_PACKAGE.test(module);
+  if (isOfKeras && !isFunction && /^[A-Z]/.test(name)) return;
+  const { path, role, reason } = classifyGlobal(module, name);
+  const isKnown = isFunction || isOfKeras ? FUNCTION_MODULES.test(module) : role !== "unknown";
+  if (role === "forbidden")
+    scan.add(part, "keras-module", `names ${quote(path)}, which ${reason}`, { global: path });
+  else if (!isKnown)
+    scan.add(part, "keras-custom", `names ${quote(path)}, which is no class or function of layers`, {
+      global: path,
+    });
 }

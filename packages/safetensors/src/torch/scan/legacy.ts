@@ -1,8 +1,8 @@
 import { PyList } from "../pickle/containers.ts";
 import { NumberReader } from "./number-reader.ts";
 import type { Part, Scan } from "./part.ts";
-import { type StorageUse, textOf } from "./pickle-hooks.ts";
 import type { BytesAfter } from "./pickles.ts";
+import { type StorageUse, textOf } from "./storage-uses.ts";
 
 /** The first pickle of the files that torch.save wrote before PyTorch 1.6. */
 export const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;

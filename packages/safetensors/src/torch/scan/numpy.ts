@@ -16,16 +16,17 @@ export async function scanNpy(scan: Scan, part: Part): Promise<void> {
   if (![1, 2, 3].includes(start[6]!) || start[7] !== 0 || dataStart > start.length)
     return scan.add(part, "malformed-file", "has no valid header of a NumPy array");
   const header = new TextDecoder().decode(start.subarray(lengthEnd, dataStart));
-  // Any type that is, or has a field that is, a Python object.
-  if (/['"][<>|=]?O\d*['"]/.test(header)) {
-    await scanPickles(scan, part, "loaded", { at: dataStart });
-    return;
-  }
-  if (!isPlain(header)) {
+  const types = typesOf(header);
+  if (types === undefined) {
     scan.add(part, "not-understood", "has a type of items that can be read in several ways", {
       at: lengthEnd,
     });
     await scanPickles(scan, part, "data", { at: dataStart });
+    return;
+  }
+  // A type that is, or has a field that is, a Python object.
+  if (types.some((type) => OBJECT.test(type))) {
+    await scanPickles(scan, part, "loaded", { at: dataStart });
     return;
   }
   scan.report.addScanned(part.where);
@@ -36,18 +37,21 @@ export async function scanNpy(scan: Scan, part: Part): Promise<void> {
     });
 }
 
-/** Text in quotes of a header besides names of fields: its keys, and types that hold no Python objects. */
-const WORD = /^(?:descr|fortran_order|shape|\|?O|[<>|=]?(?:[biufcSUVa]\d+|\?|b|[mM]8?(?:\[\w+\])?))$/;
+/** Text in quotes of a header besides names of fields: its keys, and types. */
+const WORD = /^(?:descr|fortran_order|shape|[<>|=]?(?:O\d*|[biufcSUVa]\d+|\?|b|[mM]8?(?:\[\w+\])?))$/;
+
+const OBJECT = /^[<>|=]?O\d*$/;
 
 /**
- * Whether a header is written as NumPy writes it, so that each type is seen: Python also takes escapes, adjacent pieces
- * of text, and types such as `1O`, `i4,O` and `object`.
+ * The types of the items if a header is written as NumPy writes it, so that each is seen: Python also takes escapes,
+ * adjacent pieces of text, and types such as `1O`, `i4,O` and `object`.
  */
-function isPlain(header: string): boolean {
-  if (/[\\"]|'\s*'/.test(header.replaceAll(/'', /g, "'_', "))) return false;
-  const withoutNames = header.replaceAll(/\('[^']*', ?(?='|\[\(|\(')/g, "(");
-  const words = withoutNames.split("'");
-  return words.every((word, index) => index % 2 === 0 || WORD.test(word));
+function typesOf(header: string): readonly string[] | undefined {
+  if (/[\\"]|'\s*'/.test(header.replaceAll(/'', /g, "'_', "))) return undefined;
+  // A name begins a field of a list; what begins a pair elsewhere is the type of a smaller array.
+  const withoutNames = header.replaceAll(/(\[|\), )\('[^']*', ?(?='|\[\(|\(')/g, "$1(");
+  const words = withoutNames.split("'").filter((_, index) => index % 2 === 1);
+  return words.every((word) => WORD.test(word)) ? words : undefined;
 }
 
 /** Bytes of an array of plain items; nothing for structured types. */

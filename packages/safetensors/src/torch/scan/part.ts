@@ -14,6 +14,8 @@ export interface Part {
   readonly archives: number;
   /** Pickles around it. */
   readonly pickles: number;
+  /** Whether it is the member of a Keras archive in which its weights are. */
+  readonly isKerasWeights?: boolean;
 }
 
 /** One scan of a file: what all its parts share. */

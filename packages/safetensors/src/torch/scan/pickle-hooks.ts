@@ -1,15 +1,20 @@
 import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { isTensorFunction } from "../inert-functions.ts";
-import { ObjectNode, PyBytes, PyDict, PyTuple } from "../pickle/containers.ts";
-import { PickleFault } from "../pickle/fault.ts";
+import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "../pickle/containers.ts";
 import type { PickleHooks } from "../pickle/hooks.ts";
-import { GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
+import { GlobalRef, PersistentId, type PickleNode, type PickleValue } from "../pickle/values.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
 import { mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type CallCheck, callChecks } from "./call-checks.ts";
-import { type ArrayPlace, arrayPlace } from "./joblib.ts";
+import { DelayedCalls, hasKeywords } from "./delayed-calls.ts";
+import { innerCalls } from "./inner-calls.ts";
+import { ARRAY_WRAPPER, type JoblibReader } from "./joblib.ts";
+import { JoblibArrays } from "./joblib-arrays.ts";
+import { NumpyTypes } from "./numpy-types.ts";
+import { PlainData } from "./plain-data.ts";
 import type { Draft } from "./report.ts";
+import { type StorageUse, StorageUses, textOf } from "./storage-uses.ts";
 
 /** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
 const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
@@ -22,13 +27,6 @@ const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: stri
 
 const NO_ARGUMENTS = new PyTuple([]);
 
-/** A storage that a pickle refers to. */
-export interface StorageUse {
-  readonly dtype: TorchDtype;
-  /** Number of elements. */
-  readonly length: number;
-}
-
 /** What is done with the calls of a name and the storages of a class: found once for each, as a pickle has few of them. */
 interface NameUse {
   readonly checks: readonly CallCheck[];
@@ -39,21 +37,20 @@ interface NameUse {
   node: ObjectNode | undefined;
 }
 
-type CallAction = "explain" | "load" | "wrap" | "rebuild" | undefined;
+type CallAction = "explain" | "load" | "wrap" | "rebuild" | "delay" | "default" | "inner" | undefined;
 
 function callAction(path: string): CallAction {
   if (mayBeExplained(path)) return "explain";
   if (path === "torch.storage._load_from_bytes") return "load";
-  if (path === "joblib.numpy_pickle.NumpyArrayWrapper") return "wrap";
+  if (path === ARRAY_WRAPPER) return "wrap";
+  if (path === "functools.partial") return "delay";
+  if (path === "collections.defaultdict") return "default";
+  if (innerCalls(path)) return "inner";
   return path.startsWith("torch._utils._rebuild_") ? "rebuild" : undefined;
 }
 
-/** An array of joblib: its bytes follow the opcode that sets its state. */
-class ArrayWrapper extends PickleNode {
-  get kind(): string {
-    return "array of joblib";
-  }
-}
+/** Stands for an argument that can still change when nobody looks at it. */
+const CHANGEABLE = new PersistentId(null);
 
 /**
  * What the scanner wants to know of a pickle. It interprets no call, and nothing ends the reading: what is wrong is
@@ -61,25 +58,41 @@ class ArrayWrapper extends PickleNode {
  */
 export class ScanHooks implements PickleHooks {
   readonly names: Map<GlobalRef, KnownGlobal> = new Map();
-  readonly storages: Map<string, StorageUse> = new Map();
+  readonly #storages = new StorageUses();
   readonly drafts: Draft[] = [];
   readonly recalled: ReadonlySet<number> | undefined;
   /** Arguments of `torch.storage._load_from_bytes`: bytes, or text that stands for bytes of the same numbers. */
   readonly loaded: (Uint8Array | string)[] = [];
-  /** Set when the pickle goes on after the bytes of an array. */
-  array: ArrayPlace | undefined;
-  #arraysToPass: number;
+  readonly arrays: JoblibArrays;
   readonly #uses = new Map<GlobalRef, NameUse>();
-  readonly #objectTypes = new Set<ObjectNode>();
+  readonly #types: NumpyTypes;
   readonly #functions = new TensorFunctions();
+  readonly #delayed: DelayedCalls;
+  readonly #data: PlainData;
 
   /**
    * @param recalled indices of the memo that the pickle asks for, if that is known.
+   * @param reader who reads it.
    * @param arraysToPass arrays of joblib whose bytes are not there any more.
+   * @param length bytes of the pickle.
    */
-  constructor(recalled: ReadonlySet<number> | undefined, arraysToPass: number) {
+  constructor(
+    recalled: ReadonlySet<number> | undefined,
+    reader: JoblibReader,
+    arraysToPass: number,
+    length: number,
+  ) {
     this.recalled = recalled;
-    this.#arraysToPass = arraysToPass;
+    this.arrays = new JoblibArrays(reader, arraysToPass);
+    const knownOf = (value: PickleValue | undefined) => this.#knownOf(value);
+    this.#delayed = new DelayedCalls(knownOf);
+    this.#data = new PlainData(knownOf, length);
+    this.#types = new NumpyTypes(knownOf);
+  }
+
+  /** The storages that the pickle refers to, by their key. */
+  get storages(): Map<string, StorageUse> {
+    return this.#storages.byKey;
   }
 
   onGlobal(ref: GlobalRef): void {
@@ -89,16 +102,59 @@ export class ScanHooks implements PickleHooks {
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
     const use = this.#useOf(callable);
     const { items } = args;
-    for (const check of use.checks) {
-      const fault = check(items);
-      if (fault) this.#note(...fault, callable);
-    }
-    if (use.action === "explain") return this.#functions.call(callable, args);
-    if (use.action === "load") this.#load(callable, items);
-    if (use.action === "wrap") return new ArrayWrapper();
-    if (use.action !== "rebuild" || !(items[0] instanceof ObjectNode)) return undefined;
+    this.#judge(callable, use, items, false);
+    const { action } = use;
+    if (action === "explain") return this.#functions.call(callable, args);
+    if (action === "load") this.#load(callable, items);
+    if (action === "inner") this.#judgeInner(callable, items);
+    if (action === "wrap" || action === "inner") return this.#arrayOf(callable, items);
+    if (action !== "rebuild" || !(items[0] instanceof ObjectNode)) return undefined;
     use.node ??= new ObjectNode(callable, args);
     return use.node;
+  }
+
+  /** What is wrong with a call by its arguments, and what it keeps for later. */
+  #judge(
+    callable: GlobalRef,
+    { checks, action }: NameUse,
+    items: readonly PickleValue[],
+    keywords: boolean,
+  ): void {
+    if (checks.length === 0 && action === undefined) return;
+    if (!this.#maySpend(items, callable)) return;
+    for (const check of checks) {
+      const fault = check(items, keywords);
+      if (fault) this.#note(...fault, callable);
+    }
+    if (action === "delay") this.#delayed.addPartial(items);
+    if (action === "default") this.#delayed.addFactory(items[0]);
+  }
+
+  #judgeInner(callable: GlobalRef, items: readonly PickleValue[], isDelayed = false): void {
+    const inners = innerCalls(this.names.get(callable)!.path);
+    if (!inners || !this.#maySpend(items, callable)) return;
+    for (const inner of inners(items)) {
+      const isPartial = this.#pathOf(inner.callable) === "functools.partial";
+      if (!(inner.callable instanceof GlobalRef) || (isPartial && isDelayed))
+        this.#note("indirect-call", "makes an object of what is no class", callable);
+      else this.#judge(inner.callable, this.#useOf(inner.callable), inner.items, hasKeywords(inner.kwargs));
+    }
+  }
+
+  /** Few long tuples in the memo can be handed to very many calls. */
+  #maySpend({ length }: readonly PickleValue[], callable: GlobalRef): boolean {
+    if (this.#data.spend(length)) return true;
+    this.#note("limit", "hands more arguments to its calls than it has bytes", callable);
+    return false;
+  }
+
+  /** The array that a call makes for joblib: `NumpyArrayWrapper()`, or how protocols 0 and 1 write it. */
+  #arrayOf(callable: GlobalRef, items: readonly PickleValue[]): PickleNode | undefined {
+    const [made, base, state] = this.#useOf(callable).action === "wrap" ? [callable, ...items] : items;
+    const isArray = this.#pathOf(made) === ARRAY_WRAPPER;
+    const isByHelper = this.#pathOf(base) === "builtins.object" && state === null && items.length === 3;
+    if (!isArray || (made === callable ? items.length > 0 : !isByHelper)) return undefined;
+    return this.arrays.make();
   }
 
   #useOf(name: GlobalRef): NameUse {
@@ -106,7 +162,7 @@ export class ScanHooks implements PickleHooks {
     if (!use) {
       const known = this.names.get(name)!;
       use = {
-        checks: callChecks(known, (value) => this.#knownOf(value)),
+        checks: callChecks(known, (value) => this.#knownOf(value), this.#data),
         action: callAction(known.path),
         dtype: STORAGE_CLASSES.get(known.path),
         node: undefined,
@@ -116,7 +172,8 @@ export class ScanHooks implements PickleHooks {
     return use;
   }
 
-  onNewObject(callable: GlobalRef): void {
+  onNewObject(callable: GlobalRef, { items }: PyTuple, kwargs?: PyDict): void {
+    this.#judge(callable, this.#useOf(callable), items, hasKeywords(kwargs));
     const [code, what] = JUDGED_BY_ARGUMENTS.get(this.names.get(callable)!.path) ?? [];
     if (code) this.#note(code, what!, callable);
   }
@@ -125,16 +182,13 @@ export class ScanHooks implements PickleHooks {
     this.drafts.push(["indirect-call", "calls what another call returned", { at }]);
   }
 
-  /** A NumPy type that denies that there are Python objects in it makes NumPy take the bytes of an array for pointers. */
   onState(object: ObjectNode, state: PickleValue): void {
-    if (this.#pathOf(object.callable) !== "numpy.dtype" || !(state instanceof PyTuple)) return;
-    const [, , base, , fields, , , flags] = state.items;
-    const parts = fields instanceof PyDict ? Array.from(fields.entries(), ([, field]) => field) : [];
-    const holdsObjects = [base, ...parts].some(
-      (part) => part instanceof PyTuple && this.#holdsObjects(part.items[0]),
-    );
-    if (holdsObjects) this.#objectTypes.add(object);
-    if (this.#holdsObjects(object) && (typeof flags !== "number" || flags % 2 === 0))
+    const made = this.#classOf(object);
+    if (made === "functools.partial") this.#delayed.addState(state);
+    // Python's pickler gives it none, and it would set the attribute that is called for missing values.
+    if (made === "collections.defaultdict")
+      this.drafts.push(["indirect-call", "changes how a defaultdict makes missing values"]);
+    if (made === "numpy.dtype" && !this.#types.isHonest(object, state))
       this.drafts.push(["malformed-pickle", "makes a NumPy type that hides the Python objects in it"]);
   }
 
@@ -144,53 +198,68 @@ export class ScanHooks implements PickleHooks {
     return this.#functions.explains(ref) ? { path: known.path, role: "inert" } : known;
   }
 
-  /** At the end: names that were handed to something that may call them, and functions that were called. */
+  /** The path of the class of an object, also if a helper of Python's makes it. */
+  #classOf({ callable, args }: ObjectNode): string {
+    const path = this.#pathOf(callable);
+    return path.startsWith("copyreg.") ? this.#pathOf(args.items[0]) : path;
+  }
+
+  /**
+   * At the end: names that were handed to something that may call them, functions that were called, calls that were kept
+   * for later, and arrays of joblib that joblib does not write.
+   */
   checkValues(): void {
+    this.#checkDelayed();
+    let arrayNames = 0;
     for (const [ref, { path }] of this.names) {
+      if (path === ARRAY_WRAPPER) arrayNames += ref.pushes;
       const [code, what] = JUDGED_BY_ARGUMENTS.get(path) ?? [];
       if (code && ref.pushes > ref.calls) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
       if (ref.called && isTensorFunction(path))
         this.#note("function-call", `calls the function ${quote(path)}`, ref);
     }
+    if (!this.arrays.isAsWritten(arrayNames))
+      this.drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
+  }
+
+  #checkDelayed(): void {
+    // Judging one may add another.
+    for (const { callable, items, kwargs } of this.#delayed.calls()) {
+      const use = this.#useOf(callable);
+      const isModule = this.names.get(callable)!.path.startsWith("torch.nn.modules.");
+      const keywords = hasKeywords(kwargs);
+      // Nothing calls it, and numbers would make these harmless modules.
+      if ((items.length === 0 && !keywords) || !this.#maySpend(items, callable)) continue;
+      if (isModule && this.#data.holds([...items, kwargs])) continue;
+      const kept = items.map((item) => (isChangeable(item) ? CHANGEABLE : item));
+      this.#judge(callable, use, kept, keywords);
+      this.#judgeInner(callable, kept, true);
+    }
+    for (const fault of this.#delayed.faults()) this.drafts.push(["indirect-call", fault]);
   }
 
   build(target: PickleNode, state: PickleValue): boolean {
-    if (!(target instanceof ArrayWrapper) || !(state instanceof PyDict)) return false;
-    if (this.#arraysToPass-- > 0) return true;
-    this.array = arrayPlace(state);
-    throw new PickleFault("an array of unknown size follows");
+    return this.arrays.build(target, state);
   }
 
-  /** `("storage", class, key, location, length, …)`, or `("module", class, file, source)` of whole modules. */
+  /** A storage, or `("module", class, file, source)` of whole modules. */
   persistentLoad(id: PickleValue): PickleValue {
     const parts = id instanceof PyTuple ? id.items : [];
-    // One by one: this is called for each tensor, and taking an array apart is slow.
-    const kind = textOf(parts[0]);
     const named = parts[1];
-    const length = parts[4];
-    if (kind === "module" && named instanceof GlobalRef) return named;
-    const use = named instanceof GlobalRef ? this.#useOf(named) : undefined;
-    const dtype = use?.dtype;
-    const keyText = textOf(parts[2]);
-    const isStorage =
-      (parts.length === 5 || parts.length === 6) &&
-      kind === "storage" &&
-      dtype !== undefined &&
-      keyText !== undefined &&
-      isStorageKey(keyText) &&
-      typeof length === "number" &&
-      length >= 0 &&
-      Number.isSafeInteger(length * dtype.bytes);
-    if (!isStorage) {
-      this.drafts.push(["persistent-id", "refers to something outside of it that is no storage"]);
-      return new ObjectNode(new GlobalRef("torch", "storage", 0), NO_ARGUMENTS);
-    }
-    const known = this.storages.get(keyText);
-    if (known && (known.dtype !== dtype || known.length !== length))
-      this.drafts.push(["storage-size", `describes storage ${keyText} in two ways`]);
-    if (!known) this.storages.set(keyText, { dtype, length });
-    use!.node ??= new ObjectNode(named as GlobalRef, NO_ARGUMENTS);
-    return use!.node;
+    if (!(named instanceof GlobalRef)) return this.#noStorage();
+    // One by one: this is called for each tensor, and taking an array apart is slow.
+    if (textOf(parts[0]) === "module") return named;
+    const use = this.#useOf(named);
+    const taken = use.dtype && this.#storages.take(parts, use.dtype);
+    if (taken === undefined) return this.#noStorage();
+    if (!taken) this.drafts.push(["storage-size", `describes storage ${textOf(parts[2])} in two ways`]);
+    use.node ??= new ObjectNode(named, NO_ARGUMENTS);
+    return use.node;
+  }
+
+  #noStorage(): ObjectNode {
+    this.drafts.push(["persistent-id", "refers to something outside of it that is no storage"]);
+    return new ObjectNode(new GlobalRef("torch", "storage", 0), NO_ARGUMENTS);
   }
 
   #load(callable: GlobalRef, items: readonly PickleValue[]): void {
@@ -206,15 +275,6 @@ export class ScanHooks implements PickleHooks {
     return isEncode && typeof args.items[0] === "string" && /^latin-?1$/.test(String(args.items[1]));
   }
 
-  /** Whether a NumPy type holds Python objects, or is made in a way that does not tell. */
-  #holdsObjects(type: PickleValue | undefined): boolean {
-    if (!(type instanceof ObjectNode)) return false;
-    const [made] = type.args.items;
-    if (this.#objectTypes.has(type)) return true;
-    if (typeof made === "string") return /o/i.test(made);
-    return !(made instanceof GlobalRef) || this.#pathOf(made) === "builtins.object";
-  }
-
   #knownOf(value: PickleValue | undefined): KnownGlobal | undefined {
     return value instanceof GlobalRef ? this.names.get(value) : undefined;
   }
@@ -228,21 +288,6 @@ export class ScanHooks implements PickleHooks {
   }
 }
 
-/** A number of up to 20 digits. Without a pattern, whose call costs much where there are many storages. */
-function isStorageKey(text: string): boolean {
-  if (text.length < 1 || text.length > 20) return false;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code < 0x30 || code > 0x39) return false;
-  }
-  return true;
-}
-
-/** Text, or the bytes that Python 2 wrote for it. */
-export function textOf(value: PickleValue | undefined): string | undefined {
-  if (typeof value === "string") return value;
-  if (typeof value === "number") return String(value);
-  return value instanceof PyBytes && value.bytes.length < 256
-    ? String.fromCharCode(...value.bytes)
-    : undefined;
+function isChangeable(value: PickleValue): boolean {
+  return value instanceof PyList || value instanceof PyDict || value instanceof PySet;
 }

@@ -1,11 +1,12 @@
 import { MAX_PICKLE_BYTES } from "../../limits.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { MAX_STACKED_PICKLES } from "../limits.ts";
+import { isPlainName } from "./judge-name.ts";
 import { LEGACY_MAGIC, legacyStorages } from "./legacy.ts";
 import type { Part, Scan } from "./part.ts";
-import type { StorageUse } from "./pickle-hooks.ts";
 import { PickleWindow } from "./pickle-window.ts";
-import { isPlainName, type NestedBytes, type PickleScan } from "./scan-pickle.ts";
+import type { NestedBytes, PickleScan } from "./scan-pickle.ts";
+import type { StorageUse } from "./storage-uses.ts";
 
 /**
  * What is known of bytes that may be pickles.

@@ -1,14 +1,15 @@
-import { quote, SafetensorsError } from "../../errors.ts";
+import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
-import { MAX_JOBLIB_WORK } from "../limits.ts";
-import { runPickle } from "../pickle/machine.ts";
 import { decodeUtf8 } from "../pickle/text.ts";
 import type { PickleValue } from "../pickle/values.ts";
-import { arrayLength } from "./joblib.ts";
-import { ScanHooks, type StorageUse } from "./pickle-hooks.ts";
+import { type Followed, followPickle, wantsMore } from "./follow.ts";
+import { isPlainName, judgeName } from "./judge-name.ts";
+import { draftsOfOthers, followOthers } from "./other-readers.ts";
+import type { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
+import type { StorageUse } from "./storage-uses.ts";
 import { type Oddity, opcodeText, type SweepEnd, sweepPickle } from "./sweep.ts";
-import { SweepNotes } from "./sweep-notes.ts";
+import type { SweepNotes } from "./sweep-notes.ts";
 
 /** Bytes inside a pickle that may be, or are, loaded themselves. */
 export interface NestedBytes {
@@ -34,60 +35,10 @@ export interface PickleScan {
   readonly storages: Map<string, StorageUse>;
 }
 
-/** Bytes of arrays that were taken out, so that the opcodes follow each other. */
-interface Cut {
-  readonly at: number;
-  readonly length: number;
-}
-
 /** Scans one pickle from `start`. Nothing is run, and no error ends it: what is wrong is among the findings. */
 export function scanPickle(bytes: Uint8Array, start: number): PickleScan {
-  const cuts: Cut[] = [];
-  const arrays: NestedBytes[] = [];
-  let work = 0;
-  for (let opcodes = bytes; ; ) {
-    const notes = new SweepNotes(opcodes, start);
-    const hooks = new ScanHooks(notes.recalled, cuts.length);
-    const outcome = run(opcodes, start, hooks);
-    if (outcome.failure === undefined || hooks.array === undefined || work > MAX_JOBLIB_WORK) {
-      return new Findings(opcodes, start, notes, hooks, outcome, cuts).result(arrays);
-    }
-    const at = outcome.failure.at + 1;
-    const length = arrayLength(opcodes, at, hooks.array);
-    if (length === undefined) return new Findings(opcodes, start, notes, hooks, outcome, cuts).result(arrays);
-    if (hooks.array.content === "pickle")
-      arrays.push({ bytes: opcodes.subarray(at, at + length), at: originalPlace(cuts, at), loaded: true });
-    work += opcodes.length;
-    const rest = new Uint8Array(opcodes.length - length);
-    rest.set(opcodes.subarray(0, at));
-    rest.set(opcodes.subarray(at + length), at);
-    opcodes = rest;
-    cuts.push({ at, length });
-  }
-}
-
-function originalPlace(cuts: readonly Cut[], at: number): number {
-  let place = at;
-  for (const cut of cuts) if (cut.at <= at) place += cut.length;
-  return place;
-}
-
-interface Outcome {
-  readonly value?: PickleValue;
-  readonly end?: number;
-  readonly failure?: { readonly at: number; readonly code: string; readonly reason: string };
-}
-
-function run(bytes: Uint8Array, start: number, hooks: ScanHooks): Outcome {
-  try {
-    const { value, end } = runPickle(bytes, hooks, start);
-    return { value, end };
-  } catch (error) {
-    // Whatever it is, also a defect of the machine: such a file must not pass.
-    const known = error instanceof SafetensorsError ? error : undefined;
-    const reason = known?.reason ?? (error instanceof Error ? error.message : String(error));
-    return { failure: { at: known?.details.at ?? start, code: known?.code ?? "", reason } };
-  }
+  const followed = followPickle(bytes, start, "joblib");
+  return new Findings(followed, start, followOthers(followed, bytes, start)).result();
 }
 
 const ODDITIES: Readonly<Record<Oddity, readonly [code: Draft[0], message: string]>> = {
@@ -104,33 +55,27 @@ const STACK_GLOBAL = 0x93;
 class Findings {
   readonly #bytes: Uint8Array;
   readonly #start: number;
+  readonly #followed: Followed;
   readonly #notes: SweepNotes;
   readonly #hooks: ScanHooks;
-  readonly #outcome: Outcome;
-  readonly #cuts: readonly Cut[];
+  readonly #others: readonly Followed[];
   readonly #drafts: Draft[] = [];
   /** Names that come after a failure. */
   readonly #swept: { readonly known: KnownGlobal; readonly called: boolean }[] = [];
   readonly #oddPlaces = new Set<number>();
 
-  constructor(
-    bytes: Uint8Array,
-    start: number,
-    notes: SweepNotes,
-    hooks: ScanHooks,
-    outcome: Outcome,
-    cuts: readonly Cut[],
-  ) {
-    this.#bytes = bytes;
+  constructor(followed: Followed, start: number, others: readonly Followed[]) {
+    this.#bytes = followed.opcodes;
     this.#start = start;
-    this.#notes = notes;
-    this.#hooks = hooks;
-    this.#outcome = outcome;
-    this.#cuts = cuts;
+    this.#followed = followed;
+    this.#notes = followed.notes;
+    this.#hooks = followed.hooks;
+    this.#others = others;
   }
 
-  result(arrays: readonly NestedBytes[]): PickleScan {
-    const { value, failure } = this.#outcome;
+  result(): PickleScan {
+    const { arrays, outcome } = this.#followed;
+    const { value, failure } = outcome;
     this.#hooks.checkValues();
     const names = Array.from(this.#hooks.names, ([ref, known]) => {
       const explained = failure ? known : this.#hooks.explained(ref);
@@ -144,17 +89,21 @@ class Findings {
     if (failure && !this.#oddPlaces.has(failure.at)) {
       const code = failure.code === "LIMIT_EXCEEDED" ? "limit" : "malformed-pickle";
       this.#drafts.push([code, `cannot be followed: ${failure.reason}`, this.#place(failure.at)]);
-    } else if (!failure && end !== this.#outcome.end) {
+    } else if (!failure && end !== outcome.end) {
       this.#drafts.push(["malformed-pickle", "ends at two places", this.#place(end)]);
     }
     return {
       value,
-      end: originalPlace(this.#cuts, this.#outcome.end ?? end),
+      end: this.#followed.place(outcome.end ?? end),
       ended: why,
-      wantsMore: failure !== undefined && this.#hooks.array !== undefined,
-      drafts: this.#drafts.map((draft) => this.#inOriginal(draft)),
+      wantsMore:
+        (failure !== undefined && this.#hooks.arrays.place !== undefined) || this.#others.some(wantsMore),
+      drafts: [
+        ...this.#drafts.map((draft) => this.#inOriginal(draft)),
+        ...draftsOfOthers(this.#followed, this.#others),
+      ],
       globals: [...names, ...this.#swept],
-      nested: [...arrays, ...this.#nested()],
+      nested: [...arrays.map((array) => ({ ...array, loaded: true })), ...this.#nested()],
       storages: this.#hooks.storages,
     };
   }
@@ -162,15 +111,12 @@ class Findings {
   /** A finding with its place in the bytes as they were given. */
   #inOriginal([code, message, details]: Draft): Draft {
     if (details?.at === undefined) return [code, message, details];
-    return [code, message, { ...details, at: originalPlace(this.#cuts, details.at) }];
+    return [code, message, { ...details, at: this.#followed.place(details.at) }];
   }
 
-  #judge({ path, role, reason }: KnownGlobal, at: number, called: boolean): void {
-    const judged = role === "forbidden" ? reason : role === "unknown" ? "nobody vouches for" : undefined;
-    if (judged === undefined) return;
-    const code = role === "forbidden" ? "forbidden-global" : "unknown-global";
-    const message = `names ${quote(path)}, which ${judged}${called ? ", and calls it" : ""}`;
-    this.#drafts.push([code, message, { ...this.#place(at, path), global: path }]);
+  #judge(known: KnownGlobal, at: number, called: boolean): void {
+    const fault = judgeName(known, called);
+    if (fault) this.#drafts.push([...fault, { ...this.#place(at, known.path), global: known.path }]);
   }
 
   #addOddity(oddity: Oddity, at: number): void {
@@ -207,15 +153,14 @@ class Findings {
     for (const [start, end, isText] of this.#notes.literals) {
       const bytes = this.#bytes.subarray(start, end);
       const text = isText ? decodeUtf8(bytes, 0, bytes.length) : undefined;
-      if (!isText) found.set(start, { bytes, at: originalPlace(this.#cuts, start), loaded: false });
+      if (!isText) found.set(start, { bytes, at: this.#followed.place(start), loaded: false });
       else if (text !== undefined && !texts.has(text))
         found.set(start, { bytes: latin1(text), at: undefined, loaded: false });
     }
     for (const bytes of this.#hooks.loaded) {
       if (typeof bytes === "string") continue;
       const start = bytes.byteOffset - byteOffset;
-      if (bytes.buffer === buffer)
-        found.set(start, { bytes, at: originalPlace(this.#cuts, start), loaded: true });
+      if (bytes.buffer === buffer) found.set(start, { bytes, at: this.#followed.place(start), loaded: true });
       // The bytes of STRING stand in the pickle in another form.
       else elsewhere.push({ bytes, at: undefined, loaded: true });
     }
@@ -235,9 +180,4 @@ function latin1(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   for (let index = 0; index < text.length; index++) bytes[index] = text.charCodeAt(index);
   return bytes;
-}
-
-/** Whether a name looks as a Python name does, and not as any line of text. */
-export function isPlainName(path: string): boolean {
-  return /^[\w.]+$/.test(path);
 }

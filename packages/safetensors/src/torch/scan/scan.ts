@@ -18,7 +18,8 @@ export interface ScanOptions extends ReadOptions {
  *
  * Tensor data is not read, but for the first bytes of each storage in a ZIP archive, and more where these could be a
  * pickle: `torch.load(pickle_file=…)` can be told to load any member. Not seen are pickles that begin within a storage,
- * which no loader reads, and those in the storages of tar archives and of the format before PyTorch 1.6.
+ * which are read only where another file leads there (the `.metadata` of torch.distributed.checkpoint gives places in its
+ * `.distcp` files), and those in the storages of tar archives and of the format before PyTorch 1.6.
  *
  * A file that cannot be read or understood is no error: its verdict is `incomplete`. Only the signal's reason is thrown.
  */

@@ -2,14 +2,16 @@ import { quote } from "../../errors.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../../zip/archive.ts";
 import { crc32 } from "../../zip/crc32.ts";
+import { joinedArchives } from "../joined-archives.ts";
+import { CodeMembers } from "./code-members.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
 import { scanKerasConfig } from "./keras.ts";
 import { draftOf, type Part, type Scan, unpacked, windowOf } from "./part.ts";
-import type { StorageUse } from "./pickle-hooks.ts";
 import { mayBegin, PickleStart } from "./pickle-start.ts";
 import { scanPickles } from "./pickles.ts";
 import { salvageZip } from "./salvage.ts";
-import { looksLoadable } from "./sweep-notes.ts";
+import type { StorageUse } from "./storage-uses.ts";
+import { looksLikeNpy, looksLoadable } from "./sweep-notes.ts";
 import { FIRST_LOOK, FirstLook, type IsPlainData, MEMBER_HEAD_BYTES, memberHeads } from "./zip-heads.ts";
 
 /** Members that are loaded as pickles by their name. */
@@ -20,6 +22,9 @@ const PICKLE_NAME = /(?:^|\/)(?:data|constants|attributes|traced_inputs)\.pkl$|\
  * it for a pickle unless it is told to (`torch.load(pickle_file=…)`), so only what names something, as one, is one.
  */
 const STORAGE_NAME = /(?:^|\/)(?:data|constants|tensors)\/\d+$|\.storage$/;
+
+/** Members of a Keras archive in which its weights are: one file, or several of a large model. */
+const KERAS_WEIGHTS = /^model(?:_\d+)?\.weights\.h5$/;
 
 /** Members that are kept in memory while they are scanned, and whose checksum is compared. */
 const SMALL_MEMBER = 1 << 20;
@@ -42,22 +47,39 @@ export async function scanZip(scan: Scan, part: Part): Promise<void> {
     look = new FirstLook(zip.size, plainData(zip, root));
     offsets = await zip.dataOffsets(look);
   } catch (error) {
-    scan.add(part, ...draftOf(error));
+    const draft = draftOf(error);
+    if (await scanJoined(scan, part)) return;
+    scan.add(part, ...draft);
     return salvageZip(scan, part);
   }
   scan.report.addScanned(part.where);
   if (root !== undefined) checkTorchNames(scan, part, zip, root);
+  const code = new CodeMembers(scan, part);
+  for (const name of zip.names()) if (root === undefined || !isCodeName(name)) code.check(name);
   for await (const near of memberHeads(zip, offsets, look, scan.options)) {
     for (const [entry, head] of near)
       await scanMember(scan, part, new Member(zip, entry, offsets[entry.row]!, head, root));
   }
 }
 
+/** Scans the archives of a file of torch.distributed.checkpoint, each by itself; false if this is none. */
+async function scanJoined(scan: Scan, part: Part): Promise<boolean> {
+  const starts = await joinedArchives(part.source, scan.options);
+  if (starts === undefined) return false;
+  for (const [index, start] of starts.entries()) {
+    const end = starts[index + 1] ?? part.source.size;
+    const archive = windowOf(part, `archive at ${start}`, start, end - start);
+    if (scan.mayEnter(part, archive)) await scanZip(scan, archive);
+  }
+  return true;
+}
+
 /** What is looked at no further: most of the members of a large archive. */
 function plainData(zip: ZipArchive, root: string | undefined): IsPlainData {
   const names = zip.names();
   return (row, bytes, at, end) => {
-    if (root === undefined || zip.methodOf(row) !== 0 || looksLoadable(bytes, at, end)) return false;
+    if (root === undefined || zip.methodOf(row) !== 0) return false;
+    if (looksLoadable(bytes, at, end) || looksLikeNpy(bytes, at, end)) return false;
     // Most data does not even begin as a pickle, and a view of it takes longer than this look.
     const isHarmless =
       !mayBegin(bytes[at]!) ||
@@ -97,6 +119,11 @@ class Member {
     return this.root !== undefined && isCodeName(this.entry.name);
   }
 
+  /** Whether it holds the weights of a Keras model, whose configuration is looked into. */
+  get isKerasWeights(): boolean {
+    return KERAS_WEIGHTS.test(this.entry.name) && this.zip.find("config.json") !== undefined;
+  }
+
   /** Whether it is the pickle whose storages are the members `data/N`. */
   get isMain(): boolean {
     return this.root !== undefined && this.entry.name === `${this.root}/data.pkl`;
@@ -107,18 +134,19 @@ async function scanMember(scan: Scan, part: Part, member: Member): Promise<void>
   const { entry, isPickle, isStorage, isCode } = member;
   const isOpaque = (isCode || isStorage) && !isPickle;
   const head = isOpaque ? await unpackedHead(member) : undefined;
-  if (head && !looksLoadable(head) && !(await namesSomething(scan, part, member, head))) return;
+  const isArray = head !== undefined && looksLikeNpy(head);
+  if (head && !isArray && !looksLoadable(head) && !(await namesSomething(scan, part, member, head))) return;
   const inner = await memberPart(scan, part, member);
   if (inner === undefined) return;
   if (isPickle) {
     const { storages } = await scanPickles(scan, inner, "loaded");
     if (member.isMain) checkStorages(scan, inner, member, storages);
-  } else if (isStorage && head?.[0] !== 0x50) {
+  } else if (isStorage && !isArray && head?.[0] !== 0x50) {
     await scanPickles(scan, inner, "data");
   } else if (entry.name === "config.json") {
     await scanKerasConfig(scan, inner);
   } else {
-    await scan.enter(part, inner);
+    await scan.enter(part, { ...inner, isKerasWeights: member.isKerasWeights });
   }
 }
 

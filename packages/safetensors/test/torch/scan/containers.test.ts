@@ -320,6 +320,7 @@ const OTHERS: readonly Row[] = [
     npy("{'descr': [('a', '<f4'), ('b', '|O')], 'fortran_order': False, 'shape': (1,), }\n", EVIL),
     "dangerous",
   ],
+  ["an array of a type of two", npy(typed("('|O', '<f8')"), EVIL), "dangerous"],
   ...[
     "'object'",
     "'1O'",
@@ -342,6 +343,7 @@ const OTHERS: readonly Row[] = [
     ["'|S5'", 5],
     ["'<U2'", 8],
     ["'<m8'", 8],
+    ["[('O', '<f4'), ('|O', '<f4')]", 8],
     ["[('Open', '<f4'), ('b', '<i4', (2,))]", 12],
     ["[('', '|V3'), ('n', [('x', '<M8[ns]'), ('y', '?')])]", 12],
     ["[('a', ('<f4', (2,)))]", 8],
@@ -569,8 +571,9 @@ test("a file of 10 GB costs little", async () => {
   const report = await scan(source);
   assert.equal(report.verdict, "clean");
   assert.ok(report.traffic.bytes < 1e6, `${report.traffic.bytes} bytes`);
-  // The head of each storage comes with its header.
-  assert.ok(report.traffic.requests < count + 10, `${report.traffic.requests} requests`);
+  // The head of each storage comes with its header; HDF5 may begin at each power of two.
+  const places = Math.ceil(Math.log2(source.size));
+  assert.ok(report.traffic.requests < count + places, `${report.traffic.requests} requests`);
 });
 
 test("storages of random bytes are told by their heads, and by some kB of a few", async () => {
