@@ -28,7 +28,7 @@ import torch
 import torch_container_cases  # noqa: F401  (adds its cases)
 from fixtures import FIXTURES, sha256, to_json
 from torch_cases import CASES, DTYPES, SHARDED
-from torch_containers import LEGACY, load_any, pickle_of
+from torch_containers import LEGACY, constants_of, load_any, pickles_of
 
 
 def packed_bytes(tensor):
@@ -125,8 +125,8 @@ def globals_of(data):
 
 
 def expectation(path, made, state_dict="", refused=None, unsupported=None):
-    data = pickle_of(path)
-    entry = {"made": made, "globals": [] if data is None else globals_of(data)}
+    found = {name for data in pickles_of(path) for name in globals_of(data)}
+    entry = {"made": made, "globals": sorted(found)}
     if refused:
         return {**entry, "refused": refused}
     if unsupported:
@@ -136,6 +136,8 @@ def expectation(path, made, state_dict="", refused=None, unsupported=None):
     prefix = f"{state_dict}." if state_dict else ""
     inside = [(name.removeprefix(prefix), tensor) for name, tensor in found if name.startswith(prefix)]
     outside = [(name, tensor) for name, tensor in found if not name.startswith(prefix)]
+    if not inside[0][0].startswith("CONSTANTS"):
+        outside += [(f"CONSTANTS.{name}", tensor) for name, tensor in constants_of(path).items()]
     return {
         **entry,
         "stateDict": state_dict,

@@ -241,6 +241,24 @@ def script_traced():
     return Model().eval()
 
 
+class Frozen(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(numbers(2, 3))
+        self.bias = torch.nn.Parameter(numbers(2).half())
+
+    def forward(self, x):
+        return x @ self.weight.t() + self.bias
+
+
+@case(
+    "a frozen module, whose weights are constants of its code",
+    save=torchscript(lambda module: torch.jit.freeze(torch.jit.script(module)), alignment=1),
+)
+def script_frozen():
+    return Frozen().eval()
+
+
 # ---- Compressed as a whole ------------------------------------------------------------------------------------------
 
 

@@ -38,27 +38,59 @@ def is_pickle(data):
 
 
 def load_any(path):
-    """What the original of each container finds in a file; of a TorchScript module, its state dict."""
+    """What the original of each container finds in a file; of a TorchScript module, its state dict, or its constants."""
     data = path.read_bytes()
     plain = unpacked(data)
     if is_pickle(plain):
         return pickle.loads(plain)
     # The tar format is read from real files only.
     loaded = torch.load(path if plain is data else io.BytesIO(plain), weights_only=False)
-    return loaded.state_dict() if isinstance(loaded, torch.jit.ScriptModule) else loaded
+    if not isinstance(loaded, torch.jit.ScriptModule):
+        return loaded
+    return loaded.state_dict() or {"CONSTANTS": constants_of(path)}
 
 
-def pickle_of(path):
-    """The bytes from where the pickle of the object begins; None if there is none."""
+def constants_of(path):
+    """The constants in a TorchScript archive, by their names; none in other files. Torch reads them as an object."""
+    loaded = torch.load(path, weights_only=False) if path.read_bytes()[:4] == b"PK\3\4" else None
+    if not isinstance(loaded, torch.jit.ScriptModule):
+        return {}
+    reader = torch._C.PyTorchFileReader(str(path))
+    buffer = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(buffer)
+    for name in reader.get_all_records():
+        if name.startswith("constants"):
+            data = reader.get_record(name)
+            writer.write_record(name.replace("constants", "data"), data, len(data))
+    writer.write_end_of_file()
+    constants = {f"c{i}": value for i, value in enumerate(torch.load(io.BytesIO(buffer.getvalue())))}
+    check_constants(loaded, constants)
+    return constants
+
+
+def check_constants(module, constants):
+    """Those of the loaded code are the same, and if they are all of one method, under the same names."""
+    parts = [part for part in module.modules() if hasattr(part, "code")]
+    used = [named for part in parts if (named := part.code_with_constants[1].const_mapping)]
+    assert sum(map(len, used)) == len(constants)
+    for named in used:
+        for name, value in named.items():
+            same = [constants[name]] if len(used) == 1 else constants.values()
+            assert any(torch.equal(value, other) and value.dtype == other.dtype for other in same)
+
+
+def pickles_of(path):
+    """The bytes from where each pickle of objects begins."""
     data = unpacked(path.read_bytes())
     if data[:4] == b"PK\3\4":
         try:
-            return torch._C.PyTorchFileReader(io.BytesIO(data)).get_record("data.pkl")
+            reader = torch._C.PyTorchFileReader(io.BytesIO(data))
         except RuntimeError:
-            return None
+            return []
+        return [reader.get_record(name) for name in ("data.pkl", "constants.pkl") if reader.has_record(name)]
     if data[257:262] == b"ustar":
-        return tarfile.open(fileobj=io.BytesIO(data)).extractfile("pickle").read()
-    return data
+        return [tarfile.open(fileobj=io.BytesIO(data)).extractfile("pickle").read()]
+    return [data]
 
 
 # ---- Writing --------------------------------------------------------------------------------------------------------

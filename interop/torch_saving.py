@@ -16,8 +16,8 @@ def records_of(path):
     return {name: reader.get_record(name) for name in reader.get_all_records() if name not in own}
 
 
-def write_records(path, records):
-    writer = torch._C.PyTorchFileWriter(str(path))
+def write_records(path, records, alignment=64):
+    writer = torch._C.PyTorchFileWriter(str(path), True, alignment)
     for name, data in records.items():
         writer.write_record(name, data, len(data))
     writer.write_end_of_file()
@@ -133,11 +133,11 @@ def legacy_save(protocol=2):
     return save
 
 
-def torchscript(convert):
+def torchscript(convert, alignment=64):
     def save(module, path):
         torch.jit.save(convert(module), str(path))
         # The debug records hold paths of the machine.
         records = {name: data for name, data in records_of(path).items() if not name.endswith(".debug_pkl")}
-        write_records(path, records)
+        write_records(path, records, alignment)
 
     return save

@@ -25,6 +25,7 @@ const STRICTER = [
   ["INVALID_ARCHIVE", /folder|unsafe member name/, "a member that is no plain file"],
   ["INVALID_ARCHIVE", /storages of the pickle/, "more or fewer storages than the pickle says"],
   ["INVALID_ARCHIVE", /compressed data/, "damaged compressed data"],
+  ["INVALID_ARCHIVE", /CRC/, "a record that is not what was saved"],
   ["INVALID_ARCHIVE", /not a PyTorch file/, "damage before the pickle"],
   ["UNSUPPORTED", /unknown flags|several disks/, "an archive of an unknown kind"],
   ["UNSUPPORTED", /archive has the version/, "a version that is not a number"],

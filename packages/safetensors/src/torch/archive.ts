@@ -1,12 +1,14 @@
-import { quote, SafetensorsError } from "../errors.ts";
+import { type ErrorCode, quote, SafetensorsError } from "../errors.ts";
 import { MAX_PICKLE_BYTES } from "../limits.ts";
 import { byteSwapped } from "../source/byte-swapped.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
+import { crc32 } from "../zip/crc32.ts";
 import { InflatedMembers, inflatedSource } from "../zip/inflated.ts";
 import type { OpenTools, StoragePlace, TorchFile } from "./file.ts";
-import { type PickleSurroundings, TorchInterpreter } from "./interpreter.ts";
+import { TorchInterpreter } from "./interpreter.ts";
+import { joinPickles } from "./join-pickles.ts";
 import {
   DATA_INFLATE_ALLOWANCE,
   INFLATE_ALLOWANCE,
@@ -19,8 +21,18 @@ import { PickleFault } from "./pickle/fault.ts";
 import { type PickleResult, runPickle } from "./pickle/machine.ts";
 import type { PickleValue } from "./pickle/values.ts";
 import { textOf } from "./python-bytes.ts";
+import { constantsOf } from "./script-constants.ts";
 import type { StorageNode } from "./storage.ts";
 import { StorageTable } from "./storage-table.ts";
+
+/** Errors that are the file's own, and not those of reading it. */
+const FAULTS_OF_FILE: ReadonlySet<ErrorCode> = new Set([
+  "INVALID_ARCHIVE",
+  "INVALID_PICKLE",
+  "FORBIDDEN_GLOBAL",
+  "LIMIT_EXCEEDED",
+  "UNSUPPORTED",
+]);
 
 /** The archive that torch.save writes since PyTorch 1.6: a ZIP of one folder with `data.pkl` and the storages. */
 class TorchArchive {
@@ -31,6 +43,7 @@ class TorchArchive {
   readonly #dataOffsets: Float64Array;
   readonly #tools: OpenTools;
   readonly #inflated = new InflatedMembers();
+  #pickleBytes = 0;
 
   private constructor(zip: ZipArchive, dataOffsets: Float64Array, tools: OpenTools) {
     this.#zip = zip;
@@ -53,12 +66,15 @@ class TorchArchive {
     throw invalid(`PyTorch would take the record ${quote(found)} for ${quote(name)}`);
   }
 
-  async readPickle(persistentLoad: PickleSurroundings["persistentLoad"]): Promise<PickleResult> {
-    const entry = this.#needed("data.pkl");
-    if (entry.size > MAX_PICKLE_BYTES) throw tooLarge("data.pkl", entry, "MAX_PICKLE_BYTES");
+  /** Runs a pickle, and puts its storages into a table. All pickles of the archive together have a limit. */
+  async readPickle(record: string, storages: StorageTable): Promise<PickleResult> {
+    const entry = this.#needed(record);
+    this.#pickleBytes += entry.size;
+    if (this.#pickleBytes > MAX_PICKLE_BYTES) throw tooLarge(record, entry, "MAX_PICKLE_BYTES");
     checkRatio(entry, INFLATE_ALLOWANCE);
     const bytes = await this.#read(entry);
     const { loadBytes } = this.#tools;
+    const persistentLoad = (id: PickleValue) => loadStorage(id, storages);
     const result = runPickle(bytes, new TorchInterpreter(bytes.length, { loadBytes, persistentLoad }));
     if (result.end === bytes.length) return result;
     throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
@@ -71,11 +87,11 @@ class TorchArchive {
   }
 
   /**
-   * Where the data of a storage lies, inflated if it is compressed. The record must have exactly the bytes of the
-   * storage, which is known before anything is inflated.
+   * Where the data of a storage lies in its folder, inflated if it is compressed. The record must have exactly the bytes
+   * of the storage, which is known before anything is inflated.
    */
-  placeOf(storage: StorageNode): StoragePlace {
-    const entry = this.#needed(`data/${storage.key}`);
+  placeOf(folder: "data" | "constants", storage: StorageNode): StoragePlace {
+    const entry = this.#needed(`${folder}/${storage.key}`);
     if (entry.size !== storage.byteLength) {
       throw new SafetensorsError(
         "INVALID_ARCHIVE",
@@ -89,7 +105,12 @@ class TorchArchive {
 
   async #read(entry: ZipEntry): Promise<Uint8Array> {
     const { source, offset } = this.#placeOf(entry);
-    return readExactly(source, offset, entry.size, { signal: this.#tools.signal });
+    const bytes = await readExactly(source, offset, entry.size, { signal: this.#tools.signal });
+    // The CRC of what is compressed is checked already. 0: torch.save was told to leave it out.
+    if (entry.method !== 0 || entry.crc32 === 0 || crc32(bytes) === entry.crc32) return bytes;
+    throw invalid(
+      `${quote(entry.name)} does not have its CRC: it is damaged, or was changed; get the file again, or load it where it is safe and save it anew`,
+    );
   }
 
   #placeOf(entry: ZipEntry): StoragePlace {
@@ -123,15 +144,35 @@ export async function openTorchArchive(source: ByteSource, tools: OpenTools): Pr
       },
     );
   }
-  const storages = new StorageTable();
-  const pickle = await archive.readPickle((id) => loadStorage(id, storages));
-  return {
-    container,
-    root: archive.root,
-    pickle,
-    bigEndian,
-    placeOf: (storage) => (bigEndian ? swapped(archive.placeOf(storage), storage) : archive.placeOf(storage)),
+  const { root } = archive;
+  const pickle = await archive.readPickle("data.pkl", new StorageTable());
+  if (container === "torchscript") return { container, root, ...(await withConstants(archive, pickle)) };
+  const placeOf = (storage: StorageNode): StoragePlace => {
+    const place = archive.placeOf("data", storage);
+    return bigEndian ? swapped(place, storage) : place;
   };
+  return { container, root, pickle, bigEndian, placeOf };
+}
+
+/**
+ * The constants of TorchScript's code, in `constants.pkl` and `constants/`. Whatever is wrong with them is no error yet:
+ * the weights of the module can be read all the same.
+ */
+async function withConstants(
+  archive: TorchArchive,
+  pickle: PickleResult,
+): Promise<Pick<TorchFile, "pickle" | "constants" | "placeOf">> {
+  const storages = new StorageTable();
+  const placeOf = (storage: StorageNode): StoragePlace =>
+    archive.placeOf(storages.has(storage) ? "constants" : "data", storage);
+  try {
+    const result = await archive.readPickle("constants.pkl", storages);
+    return { pickle: joinPickles(pickle, [result]), constants: constantsOf(result.value), placeOf };
+  } catch (error) {
+    if (!(error instanceof SafetensorsError) || !FAULTS_OF_FILE.has(error.code)) throw error;
+    const text = `constants.pkl: ${error.reason}`;
+    return { pickle, constants: new SafetensorsError(error.code, text, error.details), placeOf };
+  }
 }
 
 /** `("storage", class, key, location, length)` */

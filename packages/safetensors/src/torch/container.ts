@@ -1,11 +1,12 @@
 import { quote, SafetensorsError } from "../errors.ts";
+import { MAX_CONTAINER_DEPTH } from "../limits.ts";
 import { isScriptClass } from "./globals.ts";
 import { attributesOf, moduleParts } from "./objects.ts";
 import { ObjectNode, PyDict } from "./pickle/containers.ts";
-import type { PickleNode, PickleValue } from "./pickle/values.ts";
-import { allParts, containedParts, reaches, reachesTensor } from "./reach.ts";
+import type { PickleValue } from "./pickle/values.ts";
+import { allParts, containedParts, type Known, reaches, reachesTensor } from "./reach.ts";
 import { isArray, isTensor } from "./tensor-of.ts";
-import { type Container, children, isContainer, joinPath } from "./walk.ts";
+import { type Container, children, isContainer, joinPath, limitError } from "./walk.ts";
 
 /** A container of the checkpoint and the keys that lead to it; the path of the top is "". */
 export interface Place {
@@ -25,8 +26,11 @@ const STATE_DICT = "state_dict";
 /** Places that an error lists. */
 const MAX_LISTED_PLACES = 20;
 
-/** Whether a value is one of the tensors that are looked for. */
-type IsWanted = (value: PickleValue) => boolean;
+/** A search for tensors of PyTorch, or NumPy's arrays. */
+interface Search {
+  readonly isWanted: (value: PickleValue) => boolean;
+  readonly known: Known;
+}
 
 /**
  * Finds the container of the model's tensors.
@@ -39,14 +43,18 @@ type IsWanted = (value: PickleValue) => boolean;
  */
 export function chooseContainer(top: Container, key: string | undefined): Place {
   if (key !== undefined) return placeOf(top, key);
-  const isWanted = reaches(top, isTensor, containedParts, new Set()) ? isTensor : isArray;
+  const known: Known = new Map();
+  const hasTensor = reaches(top, isTensor, containedParts, known);
+  const search: Search = hasTensor ? { isWanted: isTensor, known } : { isWanted: isArray, known: new Map() };
   const seen = new Set<Container>();
   let place: Place = { path: "", container: top };
   for (
     let next: Place | undefined = place;
     next && !seen.has(next.container);
-    next = isModule(place.container) ? undefined : innerPlace(place, isWanted)
+    next = isModule(place.container) ? undefined : innerPlace(place, search)
   ) {
+    if (seen.size === MAX_CONTAINER_DEPTH)
+      throw limitError("MAX_CONTAINER_DEPTH", "containers nest too deep");
     place = next;
     seen.add(place.container);
   }
@@ -60,8 +68,7 @@ function isModule(container: Container): boolean {
 }
 
 /** One step towards the tensors, or nothing if this is the place. The order of the keys does not matter. */
-function innerPlace(place: Place, isWanted: IsWanted): Place | undefined {
-  const barren = new Set<PickleNode>();
+function innerPlace(place: Place, { isWanted, known }: Search): Place | undefined {
   const places: Place[] = [];
   let [hasTensors, hasWeights, isTraining] = [false, false, false];
   for (const { key, value } of children(place.container)) {
@@ -72,7 +79,7 @@ function innerPlace(place: Place, isWanted: IsWanted): Place | undefined {
       if (TRAINING_STATE.test(key)) isTraining = true;
       else if (
         (places.length < MAX_LISTED_PLACES || key === STATE_DICT) &&
-        reaches(value, isWanted, containedParts, barren)
+        reaches(value, isWanted, containedParts, known)
       ) {
         const found = { path: pathBelow(place, key), container: value };
         if (key === STATE_DICT && place.container instanceof PyDict) return found;
@@ -98,9 +105,9 @@ function severalPlaces(above: Place, places: readonly Place[]): SafetensorsError
 
 /** An object that is no module: which of its attributes are weights, only its class knows. */
 function refuseWholeObjects(place: Place): void {
-  const barren = new Set<PickleNode>();
+  const known: Known = new Map();
   for (const { key, value } of children(place.container)) {
-    if (value instanceof ObjectNode && !isContainer(value) && reachesTensor(value, allParts, barren)) {
+    if (value instanceof ObjectNode && !isContainer(value) && reachesTensor(value, allParts, known)) {
       throw wholeObject(value, pathBelow(place, key));
     }
   }

@@ -1,18 +1,27 @@
-import type { Dtype } from "../dtype/dtype.ts";
+import { DTYPE_ORDER, type Dtype } from "../dtype/dtype.ts";
 import { COPY, conjugation, type ElementMap, MappedView, negation, roundToBfloat16 } from "./mapped-view.ts";
 import { TORCH_DTYPES } from "./storage.ts";
-import { DerivedTensor, type ReadableTensor, type RefusedTensor, unsupported } from "./tensor.ts";
+import {
+  type Derivation,
+  DerivedTensor,
+  type ReadableTensor,
+  type RefusedTensor,
+  unsupported,
+} from "./tensor.ts";
+
+/** One for each dtype, so that equal views are seen to be equal. */
+const NEGATIONS = new Map(DTYPE_ORDER.map((dtype) => [dtype, negation(dtype)]));
+
+/** What mapping makes of a tensor; its dtype in PyTorch stays as it is unless said otherwise. */
+type Mapped = Pick<Derivation, "dtype" | "shape" | "what"> & Partial<Pick<Derivation, "torchDtype">>;
 
 /** A tensor as another one with each element mapped. */
-export function mapped(
-  origin: ReadableTensor,
-  result: { readonly dtype: Dtype; readonly shape: readonly number[]; readonly what: string },
-  map: ElementMap,
-): DerivedTensor {
+export function mapped(origin: ReadableTensor, result: Mapped, map: ElementMap): DerivedTensor {
   return new DerivedTensor({
     torchDtype: origin.torchDtype,
     ...result,
     origin,
+    map,
     open: (viewOf) => new MappedView(viewOf(origin), map),
   });
 }
@@ -31,7 +40,7 @@ export function conjugated(origin: ReadableTensor): DerivedTensor {
 /** What a negative view says: torch's `resolve_neg()`. */
 export function negated(origin: ReadableTensor): ReadableTensor | RefusedTensor {
   const { dtype, shape } = origin;
-  const map = negation(dtype);
+  const map = NEGATIONS.get(dtype);
   if (!map) return unsupported(`is a negative view of the dtype ${origin.torchDtype.name}`);
   return mapped(origin, { dtype, shape, what: "a negative view" }, map);
 }
@@ -40,13 +49,5 @@ export function negated(origin: ReadableTensor): ReadableTensor | RefusedTensor 
 export function asBfloat16(origin: ReadableTensor): DerivedTensor {
   const { shape } = origin;
   const torchDtype = TORCH_DTYPES.get("bfloat16")!;
-  const what = "stored as float32";
-  return new DerivedTensor({
-    origin,
-    torchDtype,
-    dtype: "BF16",
-    shape,
-    what,
-    open: (viewOf) => new MappedView(viewOf(origin), roundToBfloat16),
-  });
+  return mapped(origin, { torchDtype, dtype: "BF16", shape, what: "stored as float32" }, roundToBfloat16);
 }

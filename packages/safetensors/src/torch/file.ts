@@ -1,4 +1,6 @@
+import type { SafetensorsError } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
+import type { PyDict } from "./pickle/containers.ts";
 import type { PickleResult } from "./pickle/machine.ts";
 import type { PickleValue } from "./pickle/values.ts";
 import type { StorageNode } from "./storage.ts";
@@ -15,6 +17,8 @@ export interface TorchFile {
   /** The folder in a ZIP archive; "" for others. */
   readonly root: string;
   readonly pickle: PickleResult;
+  /** The constants of TorchScript's code, `c0`, `c1`, …, or why they cannot be read. */
+  readonly constants?: PyDict | SafetensorsError;
   /** Whether elements are to be swapped by the type of their storage, as PyTorch does: the file is big-endian. */
   readonly bigEndian?: boolean;
   /**

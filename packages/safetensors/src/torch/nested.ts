@@ -1,5 +1,6 @@
 import { SafetensorsError } from "../errors.ts";
 import type { StoragePlace } from "./file.ts";
+import { joinPickles } from "./join-pickles.ts";
 import { readLegacyBytes } from "./legacy.ts";
 import { MAX_NESTED_BYTES, MAX_NESTED_PICKLES, MAX_PICKLE_OBJECTS } from "./limits.ts";
 import type { PickleResult } from "./pickle/machine.ts";
@@ -58,17 +59,6 @@ export class NestedFiles {
 
   /** The pickle around them, with the names and the opcodes of theirs. */
   joinedTo(pickle: PickleResult): PickleResult {
-    const globals = new Map(pickle.globals.map((ref) => [`${ref.module}\n${ref.name}`, ref]));
-    let { opcodes } = pickle;
-    for (const inner of this.#pickles) {
-      opcodes += inner.opcodes;
-      for (const ref of inner.globals) {
-        const id = `${ref.module}\n${ref.name}`;
-        const known = globals.get(id);
-        if (known) known.calls += ref.calls;
-        else globals.set(id, ref);
-      }
-    }
-    return { ...pickle, opcodes, globals: [...globals.values()] };
+    return joinPickles(pickle, this.#pickles);
   }
 }

@@ -18,7 +18,10 @@ export interface TensorOptions {
 
 /** Which of a file's tensors are wanted, and in which form. */
 export interface SelectOptions extends TensorOptions {
-  /** Path of the dict with the tensors, "state_dict" or "a.b"; "" is the top. Found by itself if only one can be meant. */
+  /**
+   * Path of the dict with the tensors, "state_dict" or "a.b"; "" is the top. Found by itself if only one can be meant.
+   * "CONSTANTS": those of TorchScript's code, where a frozen module has its weights.
+   */
   readonly key?: string | undefined;
   /** All tensors of the file, under their paths from the top: the same as the key "". */
   readonly flatten?: boolean | undefined;

@@ -25,29 +25,60 @@ export function allParts(value: PickleValue): Iterable<PickleValue> {
   return [callable, args, kwargs ?? null, ...states, list, dict];
 }
 
+/** What is known of values after searches: whether they lead to what was looked for. */
+export type Known = Map<PickleNode, boolean>;
+
 /** Whether a tensor, or a storage, which one can be made from, can be reached from a value; see `reaches`. */
-export function reachesTensor(value: PickleValue, parts: Parts, barren: Set<PickleNode>): boolean {
-  return reaches(value, (next) => isTensor(next) || next instanceof StorageNode, parts, barren);
+export function reachesTensor(value: PickleValue, parts: Parts, known: Known): boolean {
+  return reaches(value, (next) => isTensor(next) || next instanceof StorageNode, parts, known);
+}
+
+/** A node on the way of a search. */
+interface Step {
+  readonly node: PickleNode;
+  readonly rest: Iterator<PickleValue>;
+  /** Whether it leads to a node of which the search has not seen all, so that nothing is known of it yet. */
+  isOpen: boolean;
 }
 
 /**
- * Whether something can be reached from a value. The nodes of a search that finds none are added to `barren`, so that
- * many searches together visit them once.
+ * Whether something can be reached from a value. What a search finds out goes into `known`, so that many searches for the
+ * same, from one level of a deep value to the next, together visit each node about once.
  */
 export function reaches(
   value: PickleValue,
   isWanted: (value: PickleValue) => boolean,
   parts: Parts,
-  barren: Set<PickleNode>,
+  known: Known,
 ): boolean {
+  /** Nodes of this search of which nothing is known: on the way, or open. */
   const seen = new Set<PickleNode>();
-  const waiting: PickleValue[] = [value];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+  const way: Step[] = [];
+  const visit = (next: PickleValue): boolean => {
     if (isWanted(next)) return true;
-    if (!(next instanceof PickleNode) || seen.has(next) || barren.has(next)) continue;
+    if (!(next instanceof PickleNode)) return false;
+    const answer = known.get(next);
+    if (answer !== undefined) return answer;
+    if (seen.has(next)) {
+      way.at(-1)!.isOpen = true;
+      return false;
+    }
     seen.add(next);
-    for (const part of parts(next)) if (part instanceof PickleNode) waiting.push(part);
+    way.push({ node: next, rest: parts(next)[Symbol.iterator](), isOpen: false });
+    return false;
+  };
+  let isFound = visit(value);
+  for (let step = way.at(-1); step && !isFound; step = way.at(-1)) {
+    const next = step.rest.next();
+    if (!next.done) {
+      isFound = visit(next.value);
+      continue;
+    }
+    way.pop();
+    if (!step.isOpen) known.set(step.node, false);
+    else if (way.length > 0) way.at(-1)!.isOpen = true;
   }
-  for (const node of seen) barren.add(node);
-  return false;
+  if (isFound) for (const { node } of way) known.set(node, true);
+  else for (const node of seen) known.set(node, false);
+  return isFound;
 }

@@ -7,6 +7,7 @@ import type { TorchContainer, TorchFile } from "./file.ts";
 import { classifyGlobal, type GlobalRole } from "./globals.ts";
 import { openAnyContainer } from "./open-container.ts";
 import type { SelectOptions } from "./options.ts";
+import { selectScript } from "./script-constants.ts";
 import { type LeftOut, type Selection, selectTensors } from "./select.ts";
 import { MemoryStorage } from "./storage.ts";
 import { DerivedTensor, type ReadableTensor } from "./tensor.ts";
@@ -77,9 +78,8 @@ export class TorchCheckpoint extends Checkpoint {
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TorchCheckpoint> {
   const file = await openAnyContainer(source, options);
   const { value, opcodes } = file.pickle;
-  // The modules of TorchScript lie in each other as in the state dict, whose names begin at the top.
-  const key = options.key ?? (file.container === "torchscript" ? "" : undefined);
-  const selection = selectTensors(value, opcodes, { ...options, key });
+  const selection =
+    file.container === "torchscript" ? selectScript(file, options) : selectTensors(value, opcodes, options);
   if (file.bigEndian) refuseUntyped(selection.tensors);
   const views = viewsOf(selection.tensors, file);
   return new TorchCheckpoint(new ViewIndex(views), selection.renamed, reportOf(file, selection), () =>

@@ -34,7 +34,7 @@ export function fillScriptObject(object: PyDict, state: PickleValue, budget: Cop
   if (state instanceof PyDict) {
     budget.spend(state.size);
     for (const [name, value] of state.entries()) object.set(name, value);
-  } else if (reachesTensor(state, allParts, new Set())) {
+  } else if (reachesTensor(state, allParts, new Map())) {
     const reason = `is packed in an object of ${object.type}, which only its own code can unpack`;
     object.set("state", new RefusedTensor("UNSUPPORTED", reason));
   } else {

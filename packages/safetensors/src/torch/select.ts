@@ -6,8 +6,8 @@ import { formOf } from "./forms.ts";
 import { MAX_LISTED, MAX_PATHS_PER_OPCODE } from "./limits.ts";
 import type { SelectOptions } from "./options.ts";
 import { ObjectNode, PyTuple } from "./pickle/containers.ts";
-import { kindOf, type PickleNode, type PickleValue } from "./pickle/values.ts";
-import { allParts, reachesTensor } from "./reach.ts";
+import { kindOf, type PickleValue } from "./pickle/values.ts";
+import { allParts, type Known, reachesTensor } from "./reach.ts";
 import { StorageNode } from "./storage.ts";
 import { CompositeTensor, DerivedTensor, type ReadableTensor } from "./tensor.ts";
 import { isArray, isTensor, tensorOf } from "./tensor-of.ts";
@@ -60,9 +60,9 @@ export function selectTensors(top: PickleValue, opcodes: number, options: Select
     const maxPaths = opcodes * MAX_PATHS_PER_OPCODE;
     flatten(place, maxPaths, taken, values, outside);
     if (taken.tensors.size + taken.renamed.size === 0) throw noTensors(nothingTaken(outside.result()));
-    const barren = new Set<PickleNode>();
+    const known: Known = new Map();
     for (const leaf of leavesOnce(outermost, maxPaths, new Set([place.container]))) {
-      leaveOut(leaf, leaf.path, barren, values, outside);
+      leaveOut(leaf, leaf.path, known, values, outside);
     }
   }
   const { tensors, renamed, remade, classes } = taken;
@@ -81,7 +81,7 @@ function asContainer(top: PickleValue): Container {
   if (isContainer(top)) return top;
   if (!(top instanceof ObjectNode))
     throw noTensors(`the file holds nothing but a value of the type ${kindOf(top)}`);
-  refuseUnknownMaker(top, "the whole file", new Set());
+  refuseUnknownMaker(top, "the whole file", new Map());
   throw wholeObject(top, "");
 }
 
@@ -93,10 +93,10 @@ function flatten(
   values: LeftOutList,
   outside: LeftOutList,
 ): void {
-  const barren = new Set<PickleNode>();
+  const known: Known = new Map();
   const onContainer = (container: Container): void => {
     if (!(container instanceof ObjectNode)) return;
-    refuseUnknownMaker(container, quote(container.className), barren);
+    refuseUnknownMaker(container, quote(container.className), known);
     if (taken.classes.size < MAX_LISTED) taken.classes.add(container.className);
   };
   for (const leaf of leaves(place.container, maxPaths, onContainer)) {
@@ -106,11 +106,11 @@ function flatten(
       const fault = nameFault(leaf);
       if (fault === undefined) taken.add(path, value);
       else taken.refuse(path, new SafetensorsError("INVALID_NAME", fault, { tensor: path }));
-    } else if (apart === undefined && holdsTensors(value, barren)) {
-      if (value instanceof ObjectNode) refuseUnknownMaker(value, quote(path), barren);
+    } else if (apart === undefined && holdsTensors(value, known)) {
+      if (value instanceof ObjectNode) refuseUnknownMaker(value, quote(path), known);
       taken.refuse(path, leaf.isModule ? packedModule(value, path) : tensorsInside(value, fromTop));
     } else {
-      leaveOut(leaf, fromTop, barren, values, outside);
+      leaveOut(leaf, fromTop, known, values, outside);
     }
   }
 }
@@ -132,21 +132,21 @@ function tensorsInside(value: PickleValue, path: string): SafetensorsError {
 function leaveOut(
   { value, apart }: Leaf,
   path: string,
-  barren: Set<PickleNode>,
+  known: Known,
   values: LeftOutList,
   outside: LeftOutList,
 ): void {
   if (isTensor(value)) outside.note(path, apart === undefined ? kindOf(value) : `tensor, ${apart}`);
   else if (apart !== undefined) {
     if (isPacked(value)) outside.note(path, `${kindOf(value)} with tensors, ${apart}`);
-  } else if (holdsTensors(value, barren)) {
+  } else if (holdsTensors(value, known)) {
     outside.note(path, `${kindOf(value)} with tensors`);
   } else values.add(path, value);
 }
 
 /** Whether tensors are in a value that is neither one nor a container. A storage by itself is what tensors are views of. */
-function holdsTensors(value: PickleValue, barren: Set<PickleNode>): boolean {
-  return !isContainer(value) && !(value instanceof StorageNode) && reachesTensor(value, allParts, barren);
+function holdsTensors(value: PickleValue, known: Known): boolean {
+  return !isContainer(value) && !(value instanceof StorageNode) && reachesTensor(value, allParts, known);
 }
 
 /** Whether a tensor is near in an attribute: in a tuple, or in the state of an object (`torch.ScriptObject`). */
@@ -220,9 +220,9 @@ function nameFault({ path, unnamed }: Leaf): string | undefined {
 }
 
 /** An unknown function that gets a tensor or a storage probably makes a tensor, which must not be lost. */
-function refuseUnknownMaker(node: ObjectNode, where: string, barren: Set<PickleNode>): void {
+function refuseUnknownMaker(node: ObjectNode, where: string, known: Known): void {
   const { args, kwargs } = node;
-  if (!reachesTensor(args, allParts, barren) && !reachesTensor(kwargs ?? null, allParts, barren)) return;
+  if (!reachesTensor(args, allParts, known) && !reachesTensor(kwargs ?? null, allParts, known)) return;
   const maker = node.className;
   throw new SafetensorsError(
     "FORBIDDEN_GLOBAL",

@@ -34,6 +34,11 @@ export class StorageTable {
     return storage;
   }
 
+  /** Whether a storage is one of these. */
+  has(storage: StorageNode): boolean {
+    return this.#storages.get(storage.key) === storage;
+  }
+
   find(key: string): StorageNode | undefined {
     return this.#storages.get(key);
   }
@@ -52,10 +57,10 @@ export function storageDtype(storageClass: PickleValue | undefined): TorchDtype 
   throw new SafetensorsError("FORBIDDEN_GLOBAL", `${quote(path)} is not a storage class`, { global: path });
 }
 
-/** The key of a storage, which is always a decimal number in text. */
+/** The key of a storage: a decimal number in text; followed by `.storage` in the constants of mobile modules. */
 export function storageKey(value: PickleValue | undefined): string {
   const key = textOf(value);
-  if (key !== undefined && /^[0-9]{1,20}$/.test(key)) return key;
+  if (key !== undefined && /^[0-9]{1,20}(?:\.storage)?$/.test(key)) return key;
   throw new PickleFault("the key of a storage is not a number");
 }
 

@@ -57,7 +57,7 @@ export const TORCH_DTYPES: ReadonlyMap<string, TorchDtype> = new Map([
 ]);
 
 /** The dtype of each storage class of the modules `torch` and `torch.cuda`. */
-const TYPED_STORAGES = {
+export const TYPED_STORAGES = {
   DoubleStorage: "float64",
   FloatStorage: "float32",
   HalfStorage: "float16",
@@ -77,7 +77,10 @@ const TYPED_STORAGES = {
   QUInt2x4Storage: "quint2x4",
 };
 
-/** The storage classes, by their path. Untyped storages count bytes; a tensor that has no dtype of its own is uint8. */
+/**
+ * The storage classes, by their path. Untyped storages count bytes; a tensor that has no dtype of its own is uint8.
+ * TorchScript has a class for every dtype, with the name of the dtype in C++ (c10/core/ScalarType.h).
+ */
 export const STORAGE_CLASSES: ReadonlyMap<string, TorchDtype> = new Map([
   ...Object.entries(TYPED_STORAGES).flatMap(([name, dtype]) =>
     ["torch", "torch.cuda"].map((module) => [`${module}.${name}`, TORCH_DTYPES.get(dtype)!] as const),
@@ -85,7 +88,16 @@ export const STORAGE_CLASSES: ReadonlyMap<string, TorchDtype> = new Map([
   ...["torch.UntypedStorage", "torch.storage.UntypedStorage", "torch.storage._UntypedStorage"].map(
     (path) => [path, TORCH_DTYPES.get("uint8")!] as const,
   ),
+  ...Array.from(TORCH_DTYPES.values())
+    .filter(({ name }) => !Object.values(TYPED_STORAGES).includes(name))
+    .map((dtype) => [`torch.${nameInCpp(dtype.name)}Storage`, dtype] as const),
 ]);
+
+/** Of the dtypes without a storage class in Python: `uint16` is `UInt16`, `float8_e5m2` is `Float8_e5m2`. */
+function nameInCpp(name: string): string {
+  if (name === "complex32") return "ComplexHalf";
+  return name.replace(/^uint|^[a-z]/, (start) => (start === "uint" ? "UInt" : start.toUpperCase()));
+}
 
 /**
  * The tensor classes of PyTorch before it had one for all, by their path, with their dtypes; none for today's

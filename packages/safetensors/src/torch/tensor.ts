@@ -2,6 +2,7 @@ import type { Dtype } from "../dtype/dtype.ts";
 import type { ErrorCode } from "../errors.ts";
 import type { ByteSource } from "../source/source.ts";
 import type { StridedView } from "../view/view.ts";
+import type { ElementMap } from "./mapped-view.ts";
 import { PickleNode } from "./pickle/values.ts";
 import type { StorageNode, TorchDtype } from "./storage.ts";
 
@@ -59,6 +60,8 @@ export interface Derivation {
   readonly shape: readonly number[];
   /** Follows "is" in a sentence, for the report: "a conjugate view". */
   readonly what: string;
+  /** What is done to each element of the origin, if that is all: tensors of the same view and map are the same. */
+  readonly map?: ElementMap;
   /** The packed bytes, computed when they are read. */
   readonly open: (viewOf: ViewOf) => ByteSource;
 }

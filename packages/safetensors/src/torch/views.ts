@@ -1,9 +1,10 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { fromBytes } from "../source/memory.ts";
+import type { ByteSource } from "../source/source.ts";
 import { contiguousStrides, type StridedView } from "../view/view.ts";
 import type { StoragePlace, TorchFile } from "./file.ts";
 import { MemoryStorage, type StorageNode } from "./storage.ts";
-import { DerivedTensor, type ReadableTensor } from "./tensor.ts";
+import { type Derivation, DerivedTensor, type ReadableTensor } from "./tensor.ts";
 
 /** The views of the tensors, in the order of the data in the file. */
 export function viewsOf(
@@ -27,6 +28,8 @@ export function viewsOf(
 class Views {
   readonly #file: Pick<TorchFile, "placeOf">;
   readonly #places = new Map<StorageNode, StoragePlace>();
+  readonly #sources = new Map<string, ByteSource>();
+  readonly #numbers = new Map<object, number>();
   readonly #views = new Map<ReadableTensor, StridedView>();
 
   constructor(file: Pick<TorchFile, "placeOf">) {
@@ -56,10 +59,34 @@ class Views {
 
   #derived({ derivation, dtype, shape }: DerivedTensor): StridedView {
     // What it is computed from is checked now, not when it is read.
-    const source = shape.includes(0)
-      ? fromBytes(new Uint8Array(0))
-      : derivation.open((origin) => this.viewOf(origin));
+    const source = shape.includes(0) ? fromBytes(new Uint8Array(0)) : this.#computed(derivation);
     return { source, dtype, shape, strides: contiguousStrides(shape), bitOffset: 0 };
+  }
+
+  /** One source for the same view mapped in the same way, so that such tensors are seen to be one too. */
+  #computed({ origin, map, open }: Derivation): ByteSource {
+    const viewOf = (tensor: ReadableTensor) => this.viewOf(tensor);
+    if (map === undefined) return open(viewOf);
+    const { source, dtype, shape, strides, bitOffset } = this.viewOf(origin);
+    const key = [
+      this.#number(map),
+      this.#number(source),
+      dtype,
+      shape.join("x"),
+      strides.join("x"),
+      bitOffset,
+    ];
+    const id = key.join(" ");
+    const computed = this.#sources.get(id) ?? open(viewOf);
+    this.#sources.set(id, computed);
+    return computed;
+  }
+
+  /** A number of its own for each thing. */
+  #number(thing: object): number {
+    const number = this.#numbers.get(thing) ?? this.#numbers.size;
+    this.#numbers.set(thing, number);
+    return number;
   }
 
   #storage(storage: StorageNode): StoragePlace {

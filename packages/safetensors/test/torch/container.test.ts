@@ -398,6 +398,25 @@ test("bombs of containers are refused, quickly", async () => {
     found(nested(3000), ""),
     raises("LIMIT_EXCEEDED", /nest too deep/, { limit: "MAX_CONTAINER_DEPTH" }),
   );
+  // With a tensor at the bottom, each level leads to it.
+  const dicts = (levels: number) =>
+    assemble(
+      push({ a: T }),
+      repeat(levels, "BINPUT", 0, "POP", "EMPTY_DICT", push("k"), "BINGET", 0, "SETITEM"),
+    );
+  for (const deep of [nested(100_000), dicts(100_000)]) {
+    await assert.rejects(
+      found(deep),
+      raises("LIMIT_EXCEEDED", /nest too deep/, { limit: "MAX_CONTAINER_DEPTH" }),
+    );
+  }
+  const side = assemble(push(Array.from({ length: 2000 }, () => [1])), "BINPUT", 7, "POP");
+  const branched = assemble(
+    side,
+    push([T]),
+    repeat(1500, "BINPUT", 0, "POP", "EMPTY_LIST", "BINGET", 7, "APPEND", "BINGET", 0, "APPEND"),
+  );
+  assert.equal((await found(branched)).length, 2);
   const key = "k".repeat(50_000);
   await assert.rejects(
     found({ [key]: { [key]: T } }, ""),

@@ -60,7 +60,7 @@ export function legacyFile(parts: LegacyParts = {}): Uint8Array<ArrayBuffer> {
 
 /** A member of a tar archive; what is not given is as Python writes it. */
 export interface TarMember {
-  readonly name: string;
+  readonly name: string | Uint8Array;
   readonly data?: Uint8Array;
   readonly size?: number;
   readonly type?: string;
@@ -85,7 +85,8 @@ function tarHeader(member: TarMember): Uint8Array {
   const put = (at: number, text: string): void =>
     void new TextEncoder().encodeInto(text, header.subarray(at));
   const octal = (value: number, digits: number): string => value.toString(8).padStart(digits, "0");
-  put(0, member.name);
+  if (typeof member.name === "string") put(0, member.name);
+  else header.set(member.name);
   put(100, "0000644\0");
   put(124, octal(member.size ?? member.data?.length ?? 0, 11));
   put(136, octal(0, 11));

@@ -109,6 +109,19 @@ test("a deflated pickle with another CRC is refused", async () => {
   );
 });
 
+test("a stored pickle or text with another CRC is refused, one without a CRC is not", async () => {
+  const stored = { "data.pkl": PICKLE, version: bytes("3\n"), byteorder: bytes("little") };
+  for (const [record, data] of Object.entries(stored)) {
+    const member = { name: `m/${record}`, data };
+    const file = archive({ ...member, crc32: 1 });
+    await assert.rejects(
+      openBytes(file),
+      raises("INVALID_ARCHIVE", /"m\/.*" does not have its CRC.* get the file/),
+    );
+    assert.equal((await openBytes(archive({ ...member, crc32: 0 }))).size, 1);
+  }
+});
+
 function bigEndian(object: Plain, stored: Uint8Array): Uint8Array {
   return torchFile({ "data.pkl": pickleOf(object), "data/0": stored, byteorder: "big" });
 }

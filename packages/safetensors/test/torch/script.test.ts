@@ -69,11 +69,10 @@ test("a table of tensors is refused", async () => {
   );
 });
 
-test("the code in the archive and its constants are not looked at", async () => {
+test("the code in the archive is not looked at", async () => {
   const code = {
     "code/__torch__.py": "import os; os.system('x')",
-    "constants.pkl": "no pickle",
-    "constants/0": "x",
+    "code/__torch__.py.debug_pkl": "no pickle",
   };
   const file = scriptFile(object("__torch__.Net", { weight: tensor() }), code);
   assert.deepEqual([...(await openTorch(fromBytes(file))).keys()], ["weight"]);
@@ -90,6 +89,23 @@ test("a pickle of TorchScript may not run anything either", async () => {
     await assert.rejects(openScript(bad), raises("FORBIDDEN_GLOBAL"), path);
   }
 });
+
+const UNTYPED_IN_PYTHON = [
+  ["Float8_e4m3fn", "F8_E4M3", 1, [6]],
+  ["UInt16", "U16", 2, [6]],
+  ["UInt64", "U64", 8, [6]],
+  ["Float4_e2m1fn_x2", "F4", 1, [12]],
+] as const;
+
+for (const [name, dtype, bytes, shape] of UNTYPED_IN_PYTHON) {
+  test(`a storage of the dtype ${name}, which only TorchScript has a class for`, async () => {
+    const w = tensor({ storage: storage(`torch.${name}Storage`, "0", 6), size: [6], stride: [1] });
+    const file = scriptFile(object("__torch__.Net", { w }), { "data/0": new Uint8Array(6 * bytes) });
+    const checkpoint = await openTorch(fromBytes(file));
+    assert.deepEqual([checkpoint.get("w").dtype, checkpoint.get("w").shape], [dtype, shape]);
+    assert.ok(checkpoint.report.globals.every(({ role }) => role === "interpreted"));
+  });
+}
 
 test("an object that contains itself ends", async () => {
   const cycle = assemble(

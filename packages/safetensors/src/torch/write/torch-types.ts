@@ -1,5 +1,5 @@
 import type { Dtype } from "../../dtype/dtype.ts";
-import { STORAGE_CLASSES, TORCH_DTYPES } from "../storage.ts";
+import { TORCH_DTYPES, TYPED_STORAGES } from "../storage.ts";
 
 /** How PyTorch stores a dtype. */
 export interface TorchType {
@@ -13,11 +13,7 @@ export interface TorchType {
 export const TORCH_TYPES: ReadonlyMap<Dtype, TorchType> = /* @__PURE__ */ makeTypes();
 
 function makeTypes(): Map<Dtype, TorchType> {
-  const classes = new Map<string, string>();
-  for (const [path, { name }] of STORAGE_CLASSES) {
-    const typed = /^torch\.(\w+)$/.exec(path)?.[1];
-    if (typed !== undefined && typed !== "UntypedStorage") classes.set(name, `torch ${typed}`);
-  }
+  const classes = new Map(Object.entries(TYPED_STORAGES).map(([typed, name]) => [name, `torch ${typed}`]));
   const types = new Map<Dtype, TorchType>();
   for (const { name, dtype } of TORCH_DTYPES.values()) {
     if (dtype !== undefined) types.set(dtype, { dtype: `torch ${name}`, storageClass: classes.get(name) });
