@@ -23,8 +23,14 @@ export const MAX_LIST_PAGES = 100;
 /** Bytes of a ZIP central directory: 4 million members of ordinary name length. */
 export const MAX_ZIP_DIRECTORY_BYTES: number = 256 * MiB;
 
-/** Bytes of a compressed member when inflated: it cannot be read in part, so it is held in memory as a whole. */
+/** Bytes of a compressed member when inflated, if it is read here and there: it is held in memory as a whole then. */
 export const MAX_INFLATED_BYTES: number = 4096 * MiB;
+
+/** Unpacked bytes for each packed one: deflate makes up to 1000, of pickles and code about 10. */
+export const MAX_INFLATE_RATIO = 200;
+
+/** Unpacked bytes of data to which `MAX_INFLATE_RATIO` does not apply: zeros are honest. */
+export const DATA_INFLATE_ALLOWANCE: number = 256 * MiB;
 
 /** Bytes of the header of a NumPy array. NumPy reads 10,000 unless told to trust the file; plain dtypes need 1,500. */
 export const MAX_NPY_HEADER_BYTES: number = MiB;

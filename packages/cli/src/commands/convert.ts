@@ -167,8 +167,17 @@ async function convert(
   } catch (error) {
     progress.stop();
     if (signal.aborted) throw error;
-    return fail(error, options.json ?? false, { places: await placesIn(input, error) });
+    const places = await placesIn(input, error);
+    return fail(error, options.json ?? false, { places, advice: adviceOn(error) });
   }
+}
+
+/** Both limits of what an input may become have one option here; other commands have none. */
+function adviceOn(error: unknown): string | undefined {
+  const limit = error instanceof SafetensorsError ? error.details.limit : undefined;
+  return limit === "MAX_EXPANSION" || limit === "MAX_INFLATE_RATIO"
+    ? "If that is what you want, add --allow-expansion."
+    : undefined;
 }
 
 function parseShardSize(text: string): number {

@@ -146,10 +146,6 @@ export function adviceFor(error: SafetensorsError): string | undefined {
       return details.kind === "safetensors"
         ? "To make a PyTorch file of it, name one: safetensors convert model.safetensors model.pt"
         : undefined;
-    case "LIMIT_EXCEEDED":
-      return details.limit === "MAX_EXPANSION"
-        ? "If that is what you want, add --allow-expansion."
-        : undefined;
     default:
       return undefined;
   }

@@ -1,10 +1,17 @@
 import { quote, SafetensorsError } from "../errors.ts";
+import { DATA_INFLATE_ALLOWANCE } from "../limits.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
 import { inflatePrefix } from "../zip/inflate.ts";
 import { type InflatedMembers, inflatedSource } from "../zip/inflated.ts";
+import { checkRatio } from "../zip/ratio.ts";
 import type { StoredArray } from "./array.ts";
+
+/** Options of `listArrays`. */
+export interface ArchiveOptions extends ReadOptions {
+  readonly allowExpansion?: boolean | undefined;
+}
 
 /** The ending of every member's name, which is no part of the array's. */
 export const MEMBER_ENDING = ".npy";
@@ -12,14 +19,15 @@ export const MEMBER_ENDING = ".npy";
 /**
  * The arrays of a `.npz` archive that are wanted, in the order of their data; none of them has been read.
  *
- * @param kept where the bytes of compressed arrays are kept.
- * @throws what `openZip` throws; `UNSUPPORTED` for members that are no arrays
+ * @param kept what is under way in compressed arrays.
+ * @throws what `openZip` throws; `UNSUPPORTED` for members that are no arrays; `LIMIT_EXCEEDED` for one that unpacks to
+ *   more than `MAX_INFLATE_RATIO` times its bytes, unless `allowExpansion` is set
  */
 export async function listArrays(
   source: ByteSource,
   kept: InflatedMembers,
   isWanted: (name: string) => boolean,
-  options: ReadOptions,
+  options: ArchiveOptions,
 ): Promise<StoredArray[]> {
   const zip = await openZip(source, options);
   const offsets = await zip.dataOffsets();
@@ -47,8 +55,9 @@ function memberArray(
   source: ByteSource,
   kept: InflatedMembers,
   member: ZipEntry & { readonly offset: number },
-  options: ReadOptions,
+  options: ArchiveOptions,
 ): StoredArray {
+  if (!options.allowExpansion) checkRatio(member, DATA_INFLATE_ALLOWANCE);
   const { name, offset, size, method } = member;
   if (method === 0) {
     return { name, source, offset, size, read: (length) => readExactly(source, offset, length, options) };

@@ -15,6 +15,8 @@ import { listArrays } from "./npz.ts";
 export interface NumpyOptions extends ReadOptions {
   /** Open only these arrays of an archive: the others may then be of types that cannot be read. */
   readonly names?: NameChoice | undefined;
+  /** Open compressed arrays also if they have over 256 MiB and are more than 200 times as large as they are compressed. */
+  readonly allowExpansion?: boolean | undefined;
   /** The first bytes of the file, if somebody has read them already. */
   readonly head?: Uint8Array | undefined;
 }
@@ -30,8 +32,9 @@ const HEADERS_IN_FLIGHT = 8;
  * "arr_0". Reads the archive's directory and the header of every array, no elements. Big-endian arrays are converted
  * as they are read; Fortran order is a matter of strides.
  *
- * An array that is compressed (`numpy.savez_compressed`) is inflated as a whole when it is first read, and kept in
- * memory: of all such arrays those used last, up to 256 MiB, and the last one in any case.
+ * An array that is compressed (`numpy.savez_compressed`) is inflated while it is read from its begin to its end, as
+ * `chunks` does, with little memory. Reads that go to and fro inflate it as a whole and keep it in memory: of all such
+ * arrays those used last, up to 256 MiB, and the last one in any case.
  *
  * @throws `INVALID_HEADER`, `INVALID_ARCHIVE`, `INVALID_UTF8`, `DUPLICATE_KEY`, `UNSAFE_INTEGER`, `SIZE_OVERFLOW`,
  *   `TRUNCATED`, `TRAILING_BYTES`, `UNKNOWN_DTYPE`: the file is damaged, or can be read in two ways.

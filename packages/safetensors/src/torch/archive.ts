@@ -1,20 +1,16 @@
 import { type ErrorCode, quote, SafetensorsError } from "../errors.ts";
-import { MAX_PICKLE_BYTES } from "../limits.ts";
+import { DATA_INFLATE_ALLOWANCE, MAX_PICKLE_BYTES } from "../limits.ts";
 import { byteSwapped } from "../source/byte-swapped.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource } from "../source/source.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../zip/archive.ts";
 import { crc32 } from "../zip/crc32.ts";
 import { InflatedMembers, inflatedSource } from "../zip/inflated.ts";
+import { checkRatio } from "../zip/ratio.ts";
 import type { OpenTools, StoragePlace, TorchFile } from "./file.ts";
 import { TorchInterpreter } from "./interpreter.ts";
 import { joinPickles } from "./join-pickles.ts";
-import {
-  DATA_INFLATE_ALLOWANCE,
-  INFLATE_ALLOWANCE,
-  MAX_INFLATE_RATIO,
-  MAX_TEXT_RECORD_BYTES,
-} from "./limits.ts";
+import { INFLATE_ALLOWANCE, MAX_TEXT_RECORD_BYTES } from "./limits.ts";
 import { refuseOtherArchives } from "./other-archives.ts";
 import { PyTuple } from "./pickle/containers.ts";
 import { PickleFault } from "./pickle/fault.ts";
@@ -99,7 +95,7 @@ class TorchArchive {
         { at: this.#dataOffsets[entry.row]! },
       );
     }
-    checkRatio(entry, DATA_INFLATE_ALLOWANCE);
+    if (!this.#tools.allowExpansion) checkRatio(entry, DATA_INFLATE_ALLOWANCE);
     return this.#placeOf(entry);
   }
 
@@ -197,14 +193,6 @@ function swapped({ source, offset }: StoragePlace, { dtype, byteLength }: Storag
   const bytes = dtype.name.startsWith("complex") ? dtype.bytes / 2 : dtype.bytes;
   if (bytes === 1) return { source, offset };
   return { source: byteSwapped(source, bytes, offset, offset + byteLength), offset: 0 };
-}
-
-/** Refuses what unpacks to more than any honest data, before it is unpacked. */
-function checkRatio(entry: ZipEntry, allowance: number): void {
-  if (entry.method === 0 || entry.size <= Math.max(entry.compressedSize * MAX_INFLATE_RATIO, allowance))
-    return;
-  const text = `${quote(entry.name)} has ${entry.compressedSize} bytes and would unpack to ${entry.size}`;
-  throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INFLATE_RATIO" });
 }
 
 /** The folder of the first member; all others must lie in it too. */

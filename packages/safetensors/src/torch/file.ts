@@ -38,6 +38,8 @@ export interface StoragePlace {
 
 /** What opening a container needs beside its source. */
 export interface OpenTools extends ReadOptions {
+  /** See `TorchOptions.allowExpansion`. */
+  readonly allowExpansion?: boolean | undefined;
   /** Opens a PyTorch file that lies in a pickle as bytes, see `NestedFiles`. */
   loadBytes(bytes: Uint8Array): PickleValue;
 }

@@ -56,9 +56,6 @@ export const MAX_NESTED_BYTES: number = 256 * MiB;
 /** Literals of a pickle that are noted as nested ones: with their cost, more than these exceed `MAX_NESTED_BYTES`. */
 export const MAX_NESTED_LITERALS: number = 2 ** 16;
 
-/** Unpacked bytes for each packed one: deflate makes up to 1000, of pickles and code about 10. */
-export const MAX_INFLATE_RATIO = 200;
-
 /** Unpacked bytes to which the ratio does not apply: short files of equal bytes are no bombs. */
 export const INFLATE_ALLOWANCE: number = 16 * MiB;
 
@@ -97,9 +94,6 @@ export const MAX_SCANNED_TAR_MEMBERS = 10_000;
 
 /** Archives in a row in a file of torch.distributed.checkpoint, each with its own reads: one for each tensor. */
 export const MAX_JOINED_ARCHIVES = 100_000;
-
-/** Unpacked bytes of data to which `MAX_INFLATE_RATIO` does not apply: storages of zeros are honest. */
-export const DATA_INFLATE_ALLOWANCE: number = 256 * MiB;
 
 /** Bytes of a compressed file when unpacked: it is held in memory. */
 export const MAX_UNPACKED_BYTES: number = 65_536 * MiB;

@@ -33,13 +33,13 @@ export async function openAnyContainer(source: ByteSource, options: UnpackOption
 async function openPlain(
   source: ByteSource,
   head: Uint8Array,
-  { signal }: ReadOptions,
+  { signal, allowExpansion }: UnpackOptions,
   compression?: Compression,
 ): Promise<TorchFile> {
   const open = openerOf(head);
   if (!open) throw notTorch(source, head, compression);
   const nested = new NestedFiles(source.size);
-  const file = await open(source, { signal, loadBytes: (bytes) => nested.load(bytes) });
+  const file = await open(source, { signal, allowExpansion, loadBytes: (bytes) => nested.load(bytes) });
   return {
     ...file,
     pickle: nested.joinedTo(file.pickle),

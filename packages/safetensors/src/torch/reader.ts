@@ -17,6 +17,8 @@ import { viewsOf } from "./views.ts";
 export interface TorchOptions extends ReadOptions, SelectOptions {
   /** Undoes compressions of the whole file that the runtime itself cannot, such as Zstandard. */
   readonly decompress?: Decompress | undefined;
+  /** Open what has over 256 MiB and is more than 200 times as large as it is compressed: a storage, or the whole file. */
+  readonly allowExpansion?: boolean | undefined;
 }
 
 /** A name that the file asks Python to import, and what it is to the reader. */

@@ -1,10 +1,11 @@
 import { SafetensorsError } from "../errors.ts";
+import { DATA_INFLATE_ALLOWANCE, MAX_INFLATE_RATIO } from "../limits.ts";
 import { checkRange } from "../source/range.ts";
 import { readExactly } from "../source/read-into.ts";
 import { SegmentedBytes } from "../source/segmented.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Compression, Decompress } from "./compression.ts";
-import { DATA_INFLATE_ALLOWANCE, MAX_INFLATE_RATIO, MAX_UNPACKED_BYTES } from "./limits.ts";
+import { MAX_UNPACKED_BYTES } from "./limits.ts";
 import { limitError } from "./walk.ts";
 
 /** Compressed bytes of a read, and of a piece for the decompressor, which may make a thousand times as many of them. */
@@ -19,6 +20,7 @@ type Format = ConstructorParameters<typeof DecompressionStream>[0];
 /** Options of `unpacked`. */
 export interface UnpackOptions extends ReadOptions {
   readonly decompress?: Decompress | undefined;
+  readonly allowExpansion?: boolean | undefined;
 }
 
 /**
@@ -32,10 +34,8 @@ export async function unpacked(
   compression: Compression,
   options: UnpackOptions,
 ): Promise<ByteSource> {
-  const limit = Math.min(
-    Math.max(source.size * MAX_INFLATE_RATIO, DATA_INFLATE_ALLOWANCE),
-    MAX_UNPACKED_BYTES,
-  );
+  const ratio = options.allowExpansion ? Number.POSITIVE_INFINITY : MAX_INFLATE_RATIO;
+  const limit = Math.min(Math.max(source.size * ratio, DATA_INFLATE_ALLOWANCE), MAX_UNPACKED_BYTES);
   const feeding = new Feeding(source, options);
   const stream = decompressed(compression, new ReadableStream(feeding, { highWaterMark: 1 }), options);
   const memory = new SegmentedBytes(limit, SEGMENT_BYTES, source.name);

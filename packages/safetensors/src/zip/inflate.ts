@@ -1,6 +1,7 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
+import { crc32 } from "./crc32.ts";
 import { invalidArchive } from "./fields.ts";
 
 /** Deflate as it is, or in the frame of zlib or gzip (RFC 1950 to 1952). */
@@ -19,8 +20,10 @@ export interface DeflatedMember {
   readonly format?: PackedFormat;
 }
 
-/** Compressed bytes of a read, and of a piece for the decompressor, which may make a thousand times as many of them. */
-const READ_BYTES = 1 << 20;
+/** Compressed bytes of a read. */
+export const READ_BYTES: number = 1 << 20;
+
+/** Compressed bytes of a piece for the decompressor, which may make a thousand times as many of them. */
 const PIECE_BYTES = 1 << 15;
 
 /** The first read, where only the begin is wanted. */
@@ -64,6 +67,35 @@ export async function* inflate(
     await reader.cancel().catch(() => {});
     await feeding;
   }
+}
+
+/**
+ * Inflates a member, in pieces. The last of them only comes when size and CRC are what the directory says, so that nobody
+ * takes damaged data for a whole member.
+ *
+ * @throws `INVALID_ARCHIVE` also for another size or CRC; else as `inflate`
+ */
+export async function* inflateChecked(
+  source: ByteSource,
+  member: DeflatedMember,
+  options?: ReadOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { name, size, offset } = member;
+  let held: Uint8Array = new Uint8Array(0);
+  let done = 0;
+  let crc = 0;
+  for await (const piece of inflate(source, member, options)) {
+    if (piece.length > size - done) {
+      throw invalidArchive(`${quote(name)} inflates to more than its ${size} bytes`, offset);
+    }
+    crc = crc32(piece, crc);
+    done += piece.length;
+    if (held.length > 0) yield held;
+    held = piece;
+  }
+  if (done < size) throw invalidArchive(`${quote(name)} inflates to ${done} bytes, not ${size}`, offset);
+  if (crc !== member.crc32) throw invalidArchive(`${quote(name)} has another CRC than the directory`, offset);
+  if (held.length > 0) yield held;
 }
 
 /**

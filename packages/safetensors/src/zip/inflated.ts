@@ -3,23 +3,34 @@ import { MAX_INFLATED_BYTES } from "../limits.ts";
 import { checkRange } from "../source/range.ts";
 import { SegmentedBytes } from "../source/segmented.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
-import { crc32 } from "./crc32.ts";
-import { invalidArchive } from "./fields.ts";
-import { type DeflatedMember, inflate } from "./inflate.ts";
+import { ForwardReader } from "./forward-reader.ts";
+import { type DeflatedMember, inflateChecked, READ_BYTES } from "./inflate.ts";
+import { waitFor } from "./wait.ts";
 
 /** Bytes of inflated members kept for further reads: as many as reading itself may hold. */
 const KEPT_BYTES = 256 << 20;
 
+/** Members that are read forward side by side, each with its decompressor and a few MiB: those that belong together, and more. */
+const KEPT_READERS = 8;
+
 /** Memory is taken in pieces of so many bytes, as the data comes: a size may be a lie. */
 const SEGMENT_BYTES = 64 << 20;
 
+/** Bytes cost forty times as much as those of a file: what lies between wanted ones is better not asked for. */
+const COST = { operation: 20e-6, byte: 4e-9 };
+
+/** How much of a member may be inflated in vain, in all reads, before it is held in memory. */
+const MAX_IN_VAIN = 1 / 16;
+
 /**
- * The inflated members of an archive that were used last, up to a number of bytes in all; the last one whatever its size.
+ * What is under way in the members of an archive: those that are read forward, and of those that are held in memory the ones
+ * used last, up to a number of bytes in all; the last one whatever its size.
  */
 export class InflatedMembers {
   readonly #budget: number;
   /** The one used last comes last. */
   readonly #members = new Map<object, SegmentedBytes>();
+  readonly #readers = new Map<object, ForwardReader>();
   #bytes = 0;
 
   constructor(budget: number = KEPT_BYTES) {
@@ -27,11 +38,7 @@ export class InflatedMembers {
   }
 
   get(key: object): SegmentedBytes | undefined {
-    const member = this.#members.get(key);
-    if (!member) return undefined;
-    this.#members.delete(key);
-    this.#members.set(key, member);
-    return member;
+    return lastUsed(this.#members, key);
   }
 
   keep(key: object, member: SegmentedBytes): void {
@@ -44,31 +51,65 @@ export class InflatedMembers {
     }
   }
 
+  /** The reader of a member, if it can go on. */
+  reader(key: object): ForwardReader | undefined {
+    const reader = lastUsed(this.#readers, key);
+    return reader?.isOver ? undefined : reader;
+  }
+
+  /** Keeps a reader instead of the one that the member had; those that wait for nothing go first if there are too many. */
+  keepReader(key: object, reader: ForwardReader): void {
+    this.#readers.get(key)?.stop(givenUp());
+    this.#readers.set(key, reader);
+    for (const [oldest, other] of this.#readers) {
+      if (this.#readers.size <= KEPT_READERS) return;
+      if (other.isBusy || other === reader) continue;
+      other.stop(givenUp());
+      this.#readers.delete(oldest);
+    }
+  }
+
+  /** Lets everything go; reads under way fail. */
   clear(): void {
     this.#members.clear();
     this.#bytes = 0;
+    for (const reader of this.#readers.values()) reader.stop(givenUp());
+    this.#readers.clear();
   }
+}
+
+function lastUsed<T>(map: Map<object, T>, key: object): T | undefined {
+  const value = map.get(key);
+  if (value === undefined) return undefined;
+  map.delete(key);
+  map.set(key, value);
+  return value;
+}
+
+function givenUp(): SafetensorsError {
+  return new SafetensorsError("CLOSED", "inflating has been given up");
 }
 
 /**
  * A member that is compressed with deflate, as a source of its inflated bytes.
  *
- * Deflate has no way to begin in the middle: the first read inflates the whole member and checks its size and CRC, and
- * gives nothing unless they are right. The bytes are kept in `kept`; once others have pushed them out, the next read
- * inflates again. Callers at the same time share the work, which ends early only when all of them have given up.
+ * Deflate has no way to begin in the middle. Reads that each begin where the one before ended, or a little behind it, get
+ * the bytes as they are inflated, with memory for a few pieces whatever the size; whoever reads the last byte knows
+ * that size and CRC are right. They may begin anew where they began, or before.
  *
- * @throws `LIMIT_EXCEEDED` for a member above `MAX_INFLATED_BYTES`; when read: `INVALID_ARCHIVE`, `UNSUPPORTED` where
- *   the runtime has no decompressor, and what `source` throws
+ * Reads that go to and fro would inflate the same again and again. So the whole member is inflated, checked, and held in
+ * `kept`, for a read that goes back to another place, or back while others wait, or for which more than a sixteenth of
+ * the member would have been inflated in vain. Once others have pushed it out, everything begins anew. Callers at the
+ * same time share the work, which ends early only when all of them have given up.
+ *
+ * @throws when read: `INVALID_ARCHIVE`, `UNSUPPORTED` where the runtime has no decompressor, `LIMIT_EXCEEDED` for a
+ *   member above `MAX_INFLATED_BYTES` that would have to be held in memory, and what `source` throws
  */
 export function inflatedSource(
   source: ByteSource,
   member: DeflatedMember,
   kept: InflatedMembers = new InflatedMembers(),
 ): ByteSource {
-  if (member.size > MAX_INFLATED_BYTES) {
-    const text = `${quote(member.name)} is compressed and has ${member.size} bytes; store it without compression`;
-    throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INFLATED_BYTES" });
-  }
   return new InflatedSource(source, member, kept);
 }
 
@@ -82,10 +123,16 @@ interface Inflation {
 class InflatedSource implements ByteSource {
   readonly size: number;
   readonly name: string;
+  readonly cost: ByteSource["cost"] = COST;
   readonly #source: ByteSource;
   readonly #member: DeflatedMember;
   readonly #kept: InflatedMembers;
   #inflation: Inflation | undefined;
+  /** Bytes that were inflated, or will be, and thrown away. */
+  #inVain = 0;
+  /** Where the reads of the last pass through the member began, and how far they came. */
+  #start = Number.POSITIVE_INFINITY;
+  #end = Number.POSITIVE_INFINITY;
 
   constructor(source: ByteSource, member: DeflatedMember, kept: InflatedMembers) {
     this.size = member.size;
@@ -105,32 +152,46 @@ class InflatedSource implements ByteSource {
   readInto(offset: number, target: Uint8Array, options?: ReadOptions): void | Promise<void> {
     checkRange(this, offset, target.length);
     options?.signal?.throwIfAborted();
+    if (target.length === 0) return;
     const bytes = this.#kept.get(this);
     if (bytes) return bytes.readInto(offset, target);
-    return this.#inflated(options).then((inflated) => inflated.readInto(offset, target));
+    const reader = this.#readerFor(offset);
+    if (!reader) return this.#inflated(options).then((inflated) => inflated.readInto(offset, target));
+    this.#end = offset + target.length;
+    return reader.readInto(offset, target, options);
   }
 
   close(): void | Promise<void> {
     return this.#source.close?.();
   }
 
-  /** Waits for the bytes as long as the caller does. */
+  /** The reader for a read from `offset` on; none if the member is to be held in memory. */
+  #readerFor(offset: number): ForwardReader | undefined {
+    if (this.#inflation) return undefined;
+    const reader = this.#kept.reader(this);
+    const goesOn = reader !== undefined && offset >= reader.end;
+    if (!goesOn && (reader?.isBusy || offset > this.#start)) return undefined;
+    // To begin costs a read at least, however little of it was asked for.
+    const begun = Math.max(Math.min(READ_BYTES, this.size) - this.#end, 0);
+    const inVain = this.#inVain + (goesOn ? offset - reader.end : offset + begun);
+    if (inVain > this.size * MAX_IN_VAIN) return undefined;
+    this.#inVain = inVain;
+    if (goesOn) return reader;
+    this.#start = offset;
+    const anew = new ForwardReader((signal) => inflateChecked(this.#source, this.#member, { signal }));
+    this.#kept.keepReader(this, anew);
+    return anew;
+  }
+
+  /** The whole member, for which the caller waits as long as it likes. */
   #inflated(options: ReadOptions | undefined): Promise<SegmentedBytes> {
     this.#inflation ??= this.#begin();
     const inflation = this.#inflation;
     inflation.waiting++;
-    // Many reads may share a signal, and Node warns of more than ten listeners: so each wait has one of its own.
-    const signal = options?.signal && AbortSignal.any([options.signal]);
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        reject(signal?.reason);
-        if (--inflation.waiting > 0) return;
-        inflation.stopper.abort(signal?.reason);
-        if (this.#inflation === inflation) this.#inflation = undefined;
-      };
-      signal?.addEventListener("abort", leave, { once: true });
-      const end = (): void => signal?.removeEventListener("abort", leave);
-      inflation.bytes.then(resolve, reject).then(end);
+    return waitFor(inflation.bytes, options?.signal, (reason) => {
+      if (--inflation.waiting > 0) return;
+      inflation.stopper.abort(reason);
+      if (this.#inflation === inflation) this.#inflation = undefined;
     });
   }
 
@@ -154,16 +215,15 @@ async function inflateWhole(
   member: DeflatedMember,
   options: ReadOptions,
 ): Promise<SegmentedBytes> {
-  const { name, size, offset } = member;
+  const { name, size } = member;
+  if (size > MAX_INFLATED_BYTES) {
+    const text = `${quote(name)} is compressed, has ${size} bytes, and is not read in order; store it without compression`;
+    throw new SafetensorsError("LIMIT_EXCEEDED", text, { limit: "MAX_INFLATED_BYTES" });
+  }
   const memory = new SegmentedBytes(size, SEGMENT_BYTES, name);
   let done = 0;
-  let crc = 0;
-  for await (const piece of inflate(source, member, options)) {
+  for await (const piece of inflateChecked(source, member, options)) {
     options.signal?.throwIfAborted();
-    if (piece.length > size - done) {
-      throw invalidArchive(`${quote(name)} inflates to more than its ${size} bytes`, offset);
-    }
-    crc = crc32(piece, crc);
     for (let taken = 0; taken < piece.length; ) {
       const room = memory.room(done, piece.length - taken);
       room.set(piece.subarray(taken, taken + room.length));
@@ -171,7 +231,5 @@ async function inflateWhole(
       done += room.length;
     }
   }
-  if (done < size) throw invalidArchive(`${quote(name)} inflates to ${done} bytes, not ${size}`, offset);
-  if (crc !== member.crc32) throw invalidArchive(`${quote(name)} has another CRC than the directory`, offset);
   return memory;
 }

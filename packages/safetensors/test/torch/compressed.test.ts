@@ -70,6 +70,20 @@ test("a file that unpacks to more than any honest one is refused, and not unpack
     raises("LIMIT_EXCEEDED", /unpack to over 268435456/, { limit: "MAX_INFLATE_RATIO" }),
   );
   assert.ok(made < 300 * 2 ** 20);
+  const plainZeros = new Uint8Array(2 ** 20);
+  let left = 300;
+  const large = () =>
+    new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (left-- > 0) controller.enqueue(plainZeros);
+        else controller.close();
+      },
+    });
+  const allowed = { decompress: large, allowExpansion: true };
+  await assert.rejects(
+    openTorch(fromBytes(Buffer.concat([ZSTD, plain])), allowed),
+    raises("INVALID_ARCHIVE", /inside of the zstd data/),
+  );
 });
 
 test("data that is damaged or cut off is refused", async () => {

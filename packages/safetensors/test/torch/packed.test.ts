@@ -69,6 +69,8 @@ test("a deflated storage that would become larger than any honest one is refused
     openBytes(large(2 ** 27, 10_000)),
     raises("LIMIT_EXCEEDED", /10000 bytes and would unpack to 536870912/, limit),
   );
+  const allowed = await openTorch(fromBytes(large(2 ** 27, 10_000)), { allowExpansion: true });
+  assert.deepEqual(allowed.get("x").shape, [2 ** 27]);
 });
 
 test("a deflated pickle that would become larger than any honest one is refused", async () => {

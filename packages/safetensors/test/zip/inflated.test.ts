@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { crc32, deflateRawSync } from "node:zlib";
+import fc from "fast-check";
 import { fromBlob } from "../../src/source/blob.ts";
 import { fromBytes } from "../../src/source/memory.ts";
 import { observed } from "../../src/source/observed.ts";
 import { readInto } from "../../src/source/read-into.ts";
-import type { ByteSource } from "../../src/source/source.ts";
+import type { ByteSource, ReadOptions } from "../../src/source/source.ts";
 import { type DeflatedMember, inflatePrefix } from "../../src/zip/inflate.ts";
 import { InflatedMembers, inflatedSource } from "../../src/zip/inflated.ts";
 import { gatedSource, settle } from "../source/gated-source.ts";
@@ -32,20 +33,36 @@ function deflated(
 }
 
 /** Counts the reads of its first bytes: how often it was begun to inflate. */
-function counted(file: Uint8Array<ArrayBuffer>): ByteSource & { begins: number } {
+function counted(file: Uint8Array<ArrayBuffer>): ByteSource & { begins: number; bytes: number } {
   const source = fromBlob(new Blob([file]));
   return {
     ...source,
     begins: 0,
+    bytes: 0,
     read(offset, length, options) {
       if (offset === BEFORE) this.begins++;
+      this.bytes += length;
       return source.read(offset, length, options);
     },
   };
 }
 
+/** Reads a member from its begin to its end, and checks what comes. */
+async function readThrough(source: ByteSource, data: Uint8Array, step: number, signal?: AbortSignal) {
+  const buffer = new Uint8Array(step);
+  for (let at = 0; at < data.length; at += step) {
+    const chunk = buffer.subarray(0, Math.min(step, data.length - at));
+    await source.readInto!(at, chunk, { signal });
+    assert.ok(Buffer.from(chunk).equals(data.subarray(at, at + chunk.length)), `at ${at}`);
+  }
+}
+
+/** A read that is too far on to be served on the way there, so that the whole member is held from then on. */
+const readEnd = (source: ByteSource, options?: ReadOptions): Promise<Uint8Array> =>
+  source.read(source.size - 9, 9, options);
+
 describe("an inflated member", () => {
-  it("gives exactly what is asked for, and inflates once", async () => {
+  it("gives exactly what is asked for, and inflates at most twice", async () => {
     const { file, member } = deflated(DATA);
     const below = counted(file);
     const source = inflatedSource(below, member);
@@ -66,7 +83,7 @@ describe("an inflated member", () => {
         assert.ok(Buffer.from(target).equals(expected));
       }),
     );
-    assert.equal(below.begins, 1);
+    assert.equal(below.begins, 2);
     // What is there comes without waiting, and belongs to the caller.
     assert.equal(source.readInto!(1, new Uint8Array(3)), undefined);
     (await source.read(0, 4)).fill(0);
@@ -92,7 +109,7 @@ describe("an inflated member", () => {
     assert.deepEqual(await inflatedSource(fromBytes(file), member).read(0, 0), new Uint8Array(0));
   });
 
-  it("gives nothing unless size and checksum are right", async () => {
+  it("gives its last byte only if size and checksum are right, and nothing when it is held", async () => {
     const damaged = deflated(DATA);
     damaged.file[BEFORE + 30_000]! ^= 1;
     const garbage = { ...deflated(DATA), file: concat([noise(BEFORE), new Uint8Array(80_000).fill(0xff)]) };
@@ -106,17 +123,30 @@ describe("an inflated member", () => {
       [damaged, /damaged or cut off|another CRC/],
       [garbage, /damaged or cut off/],
     ] as const) {
-      const source = inflatedSource(fromBytes(file), member);
       const expected = raises("INVALID_ARCHIVE", message);
-      await assert.rejects(source.read(0, 10), expected);
-      await assert.rejects(async () => source.readInto!(5, new Uint8Array(5)), expected);
+      const { size } = member;
+      const whole = inflatedSource(fromBytes(file), member);
+      await assert.rejects(whole.read(0, size), expected);
+      const inPieces = inflatedSource(fromBytes(file), member);
+      const wait = readThrough(inPieces, concat([DATA, new Uint8Array(size)]).subarray(0, size), 100_000);
+      await assert.rejects(wait, (error) => error instanceof assert.AssertionError || expected(error));
+      await assert.rejects(inPieces.read(size - 1, 1), expected);
+      const here = inflatedSource(fromBytes(file), member);
+      await assert.rejects(here.read(size - 10, 5), expected);
+      await assert.rejects(async () => here.readInto!(size - 10, new Uint8Array(5)), expected);
     }
   });
 
-  it("is refused above the limit", () => {
-    const { file, member } = deflated(DATA, { size: 2 ** 32 + 1, compressedSize: 2 ** 31 });
-    const expected = raises("LIMIT_EXCEEDED", /"a\.npy"/, { limit: "MAX_INFLATED_BYTES" });
-    assert.throws(() => inflatedSource(fromBytes(file), member), expected);
+  it("is refused above the limit only if it would have to be held", async () => {
+    const { file, member } = deflated(DATA, { size: 2 ** 32 + 1, compressedSize: 2 ** 23 });
+    const below = { ...fromBytes(new Uint8Array(BEFORE + 2 ** 23)) };
+    below.readInto = (offset, target) => target.set(file.subarray(offset, offset + target.length));
+    const source = inflatedSource(below, member);
+    await readThrough(source, DATA.subarray(0, 3_000_000), 1_000_000);
+    const expected = raises("LIMIT_EXCEEDED", /"a\.npy".*without compression/, {
+      limit: "MAX_INFLATED_BYTES",
+    });
+    await assert.rejects(async () => source.readInto!(2 ** 31, new Uint8Array(1)), expected);
   });
 
   it("fails as its source does, and can be read afterwards", async () => {
@@ -125,7 +155,8 @@ describe("an inflated member", () => {
     const whole = below.read;
     below.read = () => Promise.reject(new TypeError("unplugged"));
     const source = inflatedSource(below, member);
-    await assert.rejects(source.read(0, 1), { name: "TypeError", message: "unplugged" });
+    const expected = { name: "TypeError", message: "unplugged" };
+    for (const place of [0, DATA.length - 1]) await assert.rejects(source.read(place, 1), expected);
     below.read = whole;
     assert.deepEqual(await source.read(0, 1), DATA.slice(0, 1));
   });
@@ -135,44 +166,191 @@ describe("an inflated member", () => {
     const kept = new InflatedMembers(2 * DATA.length);
     const below = counted(file);
     const [a, b, c] = Array.from({ length: 3 }, () => inflatedSource(below, member, kept));
-    await a!.read(0, 1);
-    await b!.read(0, 1);
-    await a!.read(0, 1);
+    await readEnd(a!);
+    await readEnd(b!);
+    await readEnd(a!);
     assert.equal(below.begins, 2);
-    await c!.read(0, 1);
-    await a!.read(0, 1);
+    await readEnd(c!);
+    await readEnd(a!);
     assert.equal(below.begins, 3);
-    await b!.read(0, 1);
+    await readEnd(b!);
     assert.equal(below.begins, 4);
     kept.clear();
-    await a!.read(0, 1);
+    await readEnd(a!);
     assert.equal(below.begins, 5);
     const small = inflatedSource(below, member, new InflatedMembers(1));
-    await small.read(0, 1);
-    await small.read(0, 1);
+    await readEnd(small);
+    await readEnd(small);
     assert.equal(below.begins, 6);
   });
 
   it("is given up when nobody waits any more, and not before", async () => {
     const { file, member } = deflated(DATA);
-    const below = gatedSource(file);
-    const source = inflatedSource(below, member);
-    const [first, second] = [new AbortController(), new AbortController()];
-    const reads = [first, second].map(({ signal }) => source.read(0, 9, { signal }));
-    await settle();
-    assert.equal(below.reads.length, 1);
-    first.abort(new Error("enough"));
-    await assert.rejects(reads[0]!, /enough/);
-    assert.equal(below.reads[0]!.signal!.aborted, false);
-    second.abort(new Error("too long"));
-    await assert.rejects(reads[1]!, /too long/);
-    assert.equal(below.reads[0]!.signal!.aborted, true);
+    const ways = [
+      (source: ByteSource, place: number, signal?: AbortSignal) => source.read(place * 9, 9, { signal }),
+      (source: ByteSource, _place: number, signal?: AbortSignal) => readEnd(source, { signal }),
+    ];
+    for (const [way, read] of ways.entries()) {
+      const below = gatedSource(file);
+      const source = inflatedSource(below, member);
+      const [first, second] = [new AbortController(), new AbortController()];
+      const reads = [first, second].map(({ signal }, place) => read(source, place, signal));
+      await settle();
+      assert.equal(below.reads.length, 1);
+      first.abort(new Error("enough"));
+      await assert.rejects(reads[0]!, /enough/);
+      assert.equal(below.reads[0]!.signal!.aborted, false);
+      second.abort(new Error("too long"));
+      await assert.rejects(reads[1]!, /too long/);
+      assert.equal(below.reads[0]!.signal!.aborted, true);
 
-    // The next caller begins anew.
-    const again = source.read(0, 9);
+      // The next caller begins anew.
+      const again = read(source, 0);
+      await settle();
+      for (const read of below.reads) read.pass();
+      assert.deepEqual(await again, way === 0 ? DATA.slice(0, 9) : DATA.slice(-9));
+      const before = AbortSignal.abort(new Error("before"));
+      await assert.rejects(read(source, 0, before), /before/);
+    }
+  });
+});
+
+describe("an inflated member that is read in order", () => {
+  const big = noise(8_000_000);
+  const { file, member } = deflated(big);
+
+  it("is inflated as far as it is read, as often as it is read", async () => {
+    const below = counted(file);
+    const source = inflatedSource(below, member);
+    for (const pass of [1, 2, 3, 4]) {
+      const before = below.bytes;
+      await source.readInto!(0, new Uint8Array(1_000_000));
+      assert.ok(below.bytes - before <= 3 * 2 ** 20, `${below.bytes - before} bytes`);
+      await readThrough(source, big, 1_000_000);
+      // The first read was thrown away each time.
+      assert.equal(below.begins, 2 * pass);
+    }
+  });
+
+  it("gives reads at the same time in the order in which they were asked for", async () => {
+    const below = counted(file);
+    const source = inflatedSource(below, member);
+    const places = Array.from({ length: 8 }, (_, place) => place * 1_000_000);
+    const parts = await Promise.all(places.map((place) => source.read(place + 5, 960_000)));
+    for (const [place, part] of parts.entries())
+      assert.ok(Buffer.from(part).equals(big.subarray(places[place]! + 5, places[place]! + 960_005)));
+    assert.equal(below.begins, 1);
+  });
+
+  it("is not inflated again and again, however it is read", async () => {
+    const steps = Array.from({ length: 80 }, (_, step) => step * 100_000);
+    const toAndFro = steps.flatMap((place) => [place, Math.max(place - 50_000, 0)]);
+    const side = steps.flatMap((place) => [place, place]);
+    for (const [places, begins] of [
+      [steps.toReversed(), 1],
+      [toAndFro, 3],
+      [side, 6],
+      [new Array<number>(50).fill(0), 4],
+      [new Array<number>(50).fill(3_000_000), 1],
+    ] as const) {
+      const below = counted(file);
+      const source = inflatedSource(below, member);
+      for (const place of places)
+        assert.deepEqual(await source.read(place, 1000), big.slice(place, place + 1000));
+      assert.ok(below.begins <= begins, `${below.begins} begins, not ${begins}`);
+      assert.ok(below.bytes <= 2.5 * file.length, `${below.bytes} bytes`);
+    }
+  });
+
+  it("is held when two read it side by side", async () => {
+    const below = counted(file);
+    const source = inflatedSource(below, member);
+    await Promise.all([1, 2, 3, 4].map((step) => readThrough(source, big, step * 300_000)));
+    assert.ok(below.begins <= 5, `${below.begins} begins`);
+    assert.equal(source.readInto!(1, new Uint8Array(1)), undefined);
+  });
+
+  it("writes nothing for a reader that is gone, and goes on for the others", async () => {
+    const gated = gatedSource(file);
+    const source = inflatedSource(gated, member);
+    const gone = new AbortController();
+    const targets = [0, 1, 2].map(() => new Uint8Array(1000));
+    const reads = targets.map((target, place) =>
+      source.readInto!(place * 1000, target, place === 1 ? { signal: gone.signal } : {}),
+    );
     await settle();
-    for (const read of below.reads) read.pass();
-    assert.deepEqual(await again, DATA.slice(0, 9));
-    await assert.rejects(source.read(0, 9, { signal: AbortSignal.abort(new Error("before")) }), /before/);
+    gone.abort(new Error("gone"));
+    await assert.rejects(async () => reads[1], /gone/);
+    gated.reads[0]!.pass();
+    await Promise.all([reads[0], reads[2]]);
+    assert.deepEqual(targets, [big.slice(0, 1000), new Uint8Array(1000), big.slice(2000, 3000)]);
+  });
+
+  it("fails when all is let go, and can begin anew", async () => {
+    const gated = gatedSource(file);
+    const kept = new InflatedMembers();
+    const source = inflatedSource(gated, member, kept);
+    const wait = source.read(0, 2_000_000);
+    await settle();
+    kept.clear();
+    await assert.rejects(wait, raises("CLOSED"));
+    assert.ok(gated.reads[0]!.signal!.aborted);
+    const again = source.read(0, 10);
+    await settle();
+    gated.reads[1]!.pass();
+    assert.deepEqual(await again, big.slice(0, 10));
+  });
+
+  it("goes on beside a few others, and is given up for more", async () => {
+    for (const [count, begins] of [
+      [8, 8],
+      [9, 10],
+    ] as const) {
+      const kept = new InflatedMembers();
+      const below = counted(file);
+      const sources = Array.from({ length: count }, () => inflatedSource(below, member, kept));
+      for (const source of sources) await source.read(0, 1_500_000);
+      for (const source of sources)
+        assert.ok(Buffer.from(await source.read(1_500_000, 10)).equals(big.subarray(1_500_000, 1_500_010)));
+      assert.equal(below.begins, begins);
+    }
+  });
+
+  it("gives the same whatever is read, and whoever gives up", async () => {
+    const data = noise(300_000);
+    const small = deflated(data);
+    const read = fc.record({
+      from: fc.nat(data.length),
+      length: fc.nat(60_000),
+      goesOn: fc.boolean(),
+      waits: fc.boolean(),
+      givesUp: fc.boolean(),
+    });
+    const property = fc.asyncProperty(fc.array(read, { maxLength: 20 }), async (reads) => {
+      const source = inflatedSource(fromBlob(new Blob([small.file])), small.member, new InflatedMembers(1));
+      let end = 0;
+      const waits: Promise<void>[] = [];
+      for (const { from, length, goesOn, waits: alone, givesUp } of reads) {
+        const start = Math.min(goesOn ? end : from, data.length - 1);
+        end = Math.min(start + length, data.length);
+        const target = new Uint8Array(end - start);
+        const expected = data.subarray(start, end);
+        const control = new AbortController();
+        const check = async (): Promise<void> => {
+          try {
+            await source.readInto!(start, target, { signal: control.signal });
+            assert.ok(Buffer.from(target).equals(expected));
+          } catch (error) {
+            if (!givesUp || error !== control.signal.reason) throw error;
+          }
+        };
+        const wait = check();
+        if (givesUp) queueMicrotask(() => control.abort(new Error("gives up")));
+        waits.push(wait);
+        if (alone) await wait;
+      }
+      await Promise.all(waits);
+    });
+    await fc.assert(property, { seed: 42, numRuns: 100 });
   });
 });

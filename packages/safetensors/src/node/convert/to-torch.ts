@@ -4,7 +4,7 @@ import { crc32 } from "node:zlib";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { openStoreFiles } from "../../checkpoint/open-store.ts";
 import { TensorHandle } from "../../checkpoint/tensor.ts";
-import { numpyReader } from "../../numpy/index.ts";
+import { numpyReader, openNumpy } from "../../numpy/index.ts";
 import { groupAliases } from "../../save/aliases.ts";
 import { applyNameRules, type NameRules, withLists } from "../../save/name-rules.ts";
 import type { TensorStream } from "../../save/save.ts";
@@ -65,10 +65,11 @@ export async function convertToTorch(
   // Blocking reads are the fastest, and nothing else is to be done.
   const { folder, store, file } = await pathPlace(input, { blocking: true });
   const torch = { ...torchReader, open: openTorchWith(options) };
+  const numpy = { ...numpyReader, open: openNumpyWith(options) };
   const { files, index, whole } = await openStoreFiles(store, {
     file,
     signal,
-    readers: [torch, numpyReader],
+    readers: [torch, numpy],
   });
   try {
     const inputs = files.map(({ file: name, source, checkpoint }): ConvertedInput => {
@@ -110,6 +111,11 @@ const openTorchWith =
   (options: TorchOptions): typeof openTorch =>
   (source) =>
     openTorch(source, { decompress, ...options });
+
+const openNumpyWith =
+  ({ allowExpansion }: ToTorchOptions): typeof openNumpy =>
+  (source, reading) =>
+    openNumpy(source, { ...reading, allowExpansion });
 
 /** The tensors to write, and their further names. Names in the metadata are tensors like others to the rules. */
 function contentOf(

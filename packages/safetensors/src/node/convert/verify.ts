@@ -3,14 +3,15 @@ import { readHead } from "../../checkpoint/safetensors.ts";
 import { quote, SafetensorsError } from "../../errors.ts";
 import type { TensorStream } from "../../save/save.ts";
 import { openZip } from "../../zip/archive.ts";
+import { inflateChecked } from "../../zip/inflate.ts";
 import { openFile } from "../file-source.ts";
 import { openWeights } from "../open-path.ts";
 
 const BUFFER_BYTES = 1 << 20;
 
 /**
- * Compares the members of a ZIP archive, as PyTorch and NumPy files are, with the checksums that it has. Compressed members
- * are checked when they are read; a checksum of zero says that there is none.
+ * Compares the members of a ZIP archive, as PyTorch and NumPy files are, with the checksums that it has. A checksum
+ * of zero says that there is none.
  *
  * @throws `INVALID_ARCHIVE` if a member is damaged
  */
@@ -23,18 +24,24 @@ export async function verifyInput(path: string, signal: AbortSignal | undefined)
     const offsets = await zip.dataOffsets();
     const buffer = new Uint8Array(BUFFER_BYTES);
     for (const name of zip.names()) {
-      const { method, crc32: expected, size, row } = zip.find(name)!;
-      if (method !== 0 || expected === 0) continue;
+      const entry = zip.find(name)!;
+      const { crc32: expected, size, row } = entry;
+      const offset = offsets[row]!;
+      if (entry.method !== 0) {
+        for await (const _ of inflateChecked(source, { ...entry, offset })) signal?.throwIfAborted();
+        continue;
+      }
+      if (expected === 0) continue;
       let sum = 0;
       for (let done = 0; done < size; done += buffer.length) {
         signal?.throwIfAborted();
         const chunk = buffer.subarray(0, Math.min(buffer.length, size - done));
-        source.readInto(offsets[row]! + done, chunk);
+        source.readInto(offset + done, chunk);
         sum = crc32(chunk, sum);
       }
       if (sum === expected) continue;
       const text = `${quote(name)} is damaged: its checksum is not the one that the archive has; get the file again`;
-      throw new SafetensorsError("INVALID_ARCHIVE", text, { at: offsets[row]! });
+      throw new SafetensorsError("INVALID_ARCHIVE", text, { at: offset });
     }
   } finally {
     await source.close();

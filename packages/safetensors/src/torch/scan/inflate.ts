@@ -1,7 +1,8 @@
 import { SafetensorsError } from "../../errors.ts";
+import { MAX_INFLATE_RATIO } from "../../limits.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { inflate as inflatePieces, type PackedFormat } from "../../zip/inflate.ts";
-import { INFLATE_ALLOWANCE, MAX_INFLATE_RATIO } from "../limits.ts";
+import { INFLATE_ALLOWANCE } from "../limits.ts";
 
 /** What came out of compressed data. */
 export interface Inflated {

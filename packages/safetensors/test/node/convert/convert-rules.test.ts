@@ -4,10 +4,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { crc32, deflateRawSync } from "node:zlib";
 import { castFloats } from "../../../src/dtype/cast.ts";
 import { convertPath, openPath } from "../../../src/node/index.ts";
 import { piecesOf } from "../../../src/view/tiling.ts";
 import { fixturePath } from "../../fixtures.ts";
+import { pickleOf } from "../../torch/containers.ts";
+import { storage, tensor, torchFile } from "../../torch/torch-file.ts";
 
 function temporaryFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "safetensors-rules-"));
@@ -152,6 +155,32 @@ test("NumPy files are converted as well", async (t) => {
   assert.ok(converted > 3);
   await using checkpoint = await openPath(join(folder, readdirSync(folder)[0]!));
   assert.equal(checkpoint.metadata.get("format"), "np");
+});
+
+test("verifying finds damage in the part of a compressed storage that no tensor has", async (t) => {
+  const folder = temporaryFolder(t);
+  const elements = 500_000;
+  const bytes = Uint8Array.from({ length: 4 * elements }, (_, index) => (index * index) >> 7);
+  const member = {
+    name: "model/data/0",
+    method: 8,
+    data: deflateRawSync(bytes),
+    size: bytes.length,
+    crc32: crc32(bytes) ^ 1,
+  };
+  const value = {
+    x: tensor({ storage: storage("torch.FloatStorage", "0", elements), size: [2], stride: [1] }),
+  };
+  const path = join(folder, "part.pt");
+  writeFileSync(
+    path,
+    torchFile({ "data.pkl": pickleOf(value) }, "model", [{ ...member, compressedSize: member.data.length }]),
+  );
+  await convertPath(path, join(folder, "a.safetensors"));
+  await assert.rejects(convertPath(path, join(folder, "b.safetensors"), { verify: true }), {
+    code: "INVALID_ARCHIVE",
+    message: /another CRC/,
+  });
 });
 
 test("verifying finds a damaged input, which is read without a word otherwise", async (t) => {
