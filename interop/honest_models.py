@@ -190,6 +190,6 @@ def scripted():
     return torch.jit.script(conv_net())
 
 
-@case("a traced module", save=script_saved, findings=["contains-code"])
+@case("a traced module", save=script_saved, readings=({},), findings=["contains-code"])
 def traced():
     return torch.jit.trace(Attention(), numbers(4, 1, 8))
