@@ -24,6 +24,21 @@ export function nameTest(choice: NameChoice | undefined): (name: string) => bool
 }
 
 /**
+ * The test whether a tensor is wanted: included, unless it is excluded. What is given in parts is chosen by its own name,
+ * or by that of the whole.
+ */
+export function wantedTest(
+  include: NameChoice | undefined,
+  exclude: NameChoice | undefined,
+): (name: string, whole?: string) => boolean {
+  const isIncluded = nameTest(include);
+  const isExcluded = exclude === undefined ? () => false : nameTest(exclude);
+  return (name, whole = name) =>
+    (isIncluded(name) || (whole !== name && isIncluded(whole))) &&
+    !(isExcluded(name) || (whole !== name && isExcluded(whole)));
+}
+
+/**
  * `nameTest` of a choice whose listed names must all be there.
  *
  * @throws `TENSOR_NOT_FOUND`
@@ -60,11 +75,16 @@ export function chooseNames(
 
 /** The checkpoint as if it had only these tensors. Closing it closes the whole. */
 export function selectTensors(whole: Checkpoint, choice: NameChoice): Checkpoint {
+  const names = new Set(chooseNames(whole, choice));
+  const renamed = Array.from(whole.renamed, ([name, parts]) => {
+    return [name, parts.filter((part) => names.has(part))] as const;
+  });
   return new Checkpoint({
     format: whole.format,
     metadata: whole.metadata,
+    renamed: new Map(renamed),
     problems: whole.problems,
-    tensors: new Selection(whole, new Set(chooseNames(whole, choice))),
+    tensors: new Selection(whole, names),
     close: () => whole.close(),
   });
 }

@@ -25,10 +25,10 @@ export function joinShards(
 
   const owners = new Map<string, string>();
   /** The same for tensors that have other names here than in their file, and in the index. */
-  const renamed = new Map<string, string>();
+  const wholes = new Map<string, string>();
   let asPlaced = 0;
   const isTaken = (name: string, file: string): boolean => {
-    const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? renamed.get(name) ?? file);
+    const place = weightMap ? weightMap.get(name) : (owners.get(name) ?? wholes.get(name) ?? file);
     if (place !== file) {
       const wrong = !weightMap
         ? `is in both ${place} and ${file}`
@@ -39,24 +39,32 @@ export function joinShards(
     } else asPlaced++;
     return place === file || (place === undefined && mode === "lenient");
   };
+  const renamed = new Map<string, readonly string[]>();
   for (const [file, shard] of shards) {
-    const wholes = new Map<string, string>();
-    for (const [whole, names] of shard.renamed) {
-      if (isTaken(whole, file)) renamed.set(whole, file);
-      for (const name of names) wholes.set(name, whole);
+    const wholeOf = new Map<string, string>();
+    for (const [whole, parts] of shard.renamed) {
+      // What was left out may be no tensor, of which an index knows nothing.
+      if (parts.length === 0 ? weightMap?.get(whole) === file : isTaken(whole, file)) wholes.set(whole, file);
+      renamed.set(whole, parts);
+      for (const part of parts) wholeOf.set(part, whole);
     }
     for (const name of shard.keys()) {
-      const whole = wholes.get(name);
-      if (whole === undefined ? !isTaken(name, file) : renamed.get(whole) !== file) continue;
+      const whole = wholeOf.get(name);
+      if (whole === undefined ? !isTaken(name, file) : wholes.get(whole) !== file) continue;
       const other = owners.get(name);
       if (other === undefined) owners.set(name, file);
-      // Only a part can have the name of another tensor.
-      else report(`tensor ${quote(name)} is in both ${other} and ${file}`, name, file);
+      // Only a part can have the name of another tensor; no index says which one is meant.
+      else {
+        const text = `tensor ${quote(name)} is in both ${other} and ${file}`;
+        if (mode === "compat") throw new SafetensorsError("INDEX_MISMATCH", text, { tensor: name, file });
+        report(text, name, file);
+      }
     }
   }
   // An index may have half a million names: they are gone through again only if one was not found.
-  for (const [name, file] of asPlaced === weightMap?.size ? [] : (weightMap ?? [])) {
-    if (owners.has(name) || renamed.has(name)) continue;
+  const isComplete = asPlaced === weightMap?.size && renamed.size === 0;
+  for (const [name, file] of isComplete ? [] : (weightMap ?? [])) {
+    if (owners.has(name) || wholes.has(name)) continue;
     const text = `the index places tensor ${quote(name)} in ${file}, which does not have it`;
     if (mode === "compat") throw new SafetensorsError("INDEX_MISMATCH", text, { tensor: name, file });
     report(text, name, file);
@@ -65,6 +73,7 @@ export function joinShards(
   return new Checkpoint({
     format: commonFormat(shards),
     metadata: mergeMetadata(shards.values()),
+    renamed,
     problems,
     tensors: new ShardedIndex(shards, owners),
     close: async () => {

@@ -1,3 +1,4 @@
+import { elementCount } from "../dtype/dtype.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_CONTAINER_DEPTH } from "../limits.ts";
 import { isScriptClass } from "./globals.ts";
@@ -5,7 +6,8 @@ import { attributesOf, moduleParts } from "./objects.ts";
 import { ObjectNode, PyDict } from "./pickle/containers.ts";
 import type { PickleValue } from "./pickle/values.ts";
 import { allParts, containedParts, type Known, reaches, reachesTensor } from "./reach.ts";
-import { isArray, isTensor } from "./tensor-of.ts";
+import { DerivedTensor, TensorNode } from "./tensor.ts";
+import { isArray, isTensor, tensorOf } from "./tensor-of.ts";
 import { type Container, children, isContainer, joinPath, limitError } from "./walk.ts";
 
 /** A container of the checkpoint and the keys that lead to it; the path of the top is "". */
@@ -36,10 +38,11 @@ interface Search {
  * Finds the container of the model's tensors.
  *
  * With a key, the one at that path, through the attributes of objects as well; "" is the top. Without: as long as a dict
- * has a dict named `state_dict` with tensors, it is that one; as long as a container has no tensor of its own (losses,
- * random states and the like aside) and just one child with tensors (training state aside), it is that one. Several
- * children, or tensors beside them where there is training state: `AMBIGUOUS`. A module is taken as a whole. NumPy's
- * arrays count as tensors only where there are no others: beside them they are random states, scores and the like.
+ * has a dict named `state_dict` with tensors, it is that one; as long as a container has no tensor of its own and just one
+ * child with tensors, it is that one. Training state is passed over, and losses, steps and random states where it lies
+ * beside them or they are single numbers. Several children, or tensors beside them where there is training state:
+ * `AMBIGUOUS`. A module is taken as a whole. NumPy's arrays count as tensors only where there are no others: beside them
+ * they are random states, scores and the like.
  */
 export function chooseContainer(top: Container, key: string | undefined): Place {
   if (key !== undefined) return placeOf(top, key);
@@ -70,11 +73,12 @@ function isModule(container: Container): boolean {
 /** One step towards the tensors, or nothing if this is the place. The order of the keys does not matter. */
 function innerPlace(place: Place, { isWanted, known }: Search): Place | undefined {
   const places: Place[] = [];
-  let [hasTensors, hasWeights, isTraining] = [false, false, false];
+  let [hasTensors, hasWeights, hasValues, isTraining] = [false, false, false, false];
   for (const { key, value } of children(place.container)) {
     if (isWanted(value)) {
       hasTensors = true;
-      hasWeights ||= !TRAINING_VALUE.test(key);
+      if (!TRAINING_VALUE.test(key)) hasWeights = true;
+      else if (!isScalar(value)) hasValues = true;
     } else if (isContainer(value)) {
       if (TRAINING_STATE.test(key)) isTraining = true;
       else if (
@@ -87,10 +91,20 @@ function innerPlace(place: Place, { isWanted, known }: Search): Place | undefine
       }
     }
   }
+  // Without training state, a name alone does not tell what is no weight.
+  if (hasValues && !isTraining) hasWeights = true;
   if (hasWeights && (!isTraining || places.length === 0)) return undefined;
   if (places.length > 1 || (hasWeights && places.length > 0)) throw severalPlaces(place, places);
   if (!hasTensors && places.length === 0) refuseWholeObjects(place);
   return places[0];
+}
+
+/** Whether a tensor has one element, as losses and counts have. */
+function isScalar(value: PickleValue): boolean {
+  const tensor = tensorOf(value);
+  return (
+    (tensor instanceof TensorNode || tensor instanceof DerivedTensor) && elementCount(tensor.shape) === 1
+  );
 }
 
 function severalPlaces(above: Place, places: readonly Place[]): SafetensorsError {

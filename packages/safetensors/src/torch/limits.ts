@@ -29,8 +29,11 @@ export const MAX_KEY_TEXT = 1024;
 /** Dimensions of a tensor: PyTorch's own bound. */
 export const MAX_RANK = 64;
 
-/** Characters of a tensor's name, with the keys of the containers above it. */
-export const MAX_NAME_LENGTH = 65_536;
+/**
+ * Characters of a tensor's name, with the keys of the containers above it. V8 tells longer texts apart by their length only
+ * where it looks them up, which takes a minute for a thousand of them.
+ */
+export const MAX_NAME_LENGTH = 16_000;
 
 /**
  * Paths to values, for each opcode of the pickle. An honest file has less than one; with values that are shared by
@@ -70,9 +73,6 @@ export const MAX_LISTED_GLOBALS = 10_000;
 
 /** Members that a report lists for one file. */
 export const MAX_LISTED_MEMBERS = 10_000;
-
-/** Bytes that are gone through for one joblib file: each array between its opcodes costs another pass over it. */
-export const MAX_JOBLIB_WORK: number = 4096 * MiB;
 
 /** Bytes of a file that begins as text and is read to its end, to make sure that it is one: the largest are indexes. */
 export const MAX_SCANNED_TEXT_BYTES: number = 256 * MiB;

@@ -37,13 +37,15 @@ export function reachesTensor(value: PickleValue, parts: Parts, known: Known): b
 interface Step {
   readonly node: PickleNode;
   readonly rest: Iterator<PickleValue>;
-  /** Whether it leads to a node of which the search has not seen all, so that nothing is known of it yet. */
-  isOpen: boolean;
+  /** Its number, in the order of visits, and the lowest number of a node on the way that it leads back to. */
+  readonly number: number;
+  low: number;
 }
 
 /**
  * Whether something can be reached from a value. What a search finds out goes into `known`, so that many searches for the
- * same, from one level of a deep value to the next, together visit each node about once.
+ * same, from one level of a deep value to the next, together visit each node once. Nodes that lead to each other are
+ * known together (Tarjan, "Depth-first search and linear graph algorithms", 1972).
  */
 export function reaches(
   value: PickleValue,
@@ -51,20 +53,21 @@ export function reaches(
   parts: Parts,
   known: Known,
 ): boolean {
-  /** Nodes of this search of which nothing is known: on the way, or open. */
-  const seen = new Set<PickleNode>();
   const way: Step[] = [];
+  /** Nodes of which nothing is known yet: those on the way, and those that lead back to it. */
+  const open: PickleNode[] = [];
+  const numbers = new Map<PickleNode, number>();
   const visit = (next: PickleValue): boolean => {
     if (isWanted(next)) return true;
     if (!(next instanceof PickleNode)) return false;
     const answer = known.get(next);
     if (answer !== undefined) return answer;
-    if (seen.has(next)) {
-      way.at(-1)!.isOpen = true;
-      return false;
-    }
-    seen.add(next);
-    way.push({ node: next, rest: parts(next)[Symbol.iterator](), isOpen: false });
+    const number = numbers.get(next);
+    if (number === undefined) {
+      way.push({ node: next, rest: parts(next)[Symbol.iterator](), number: numbers.size, low: numbers.size });
+      numbers.set(next, numbers.size);
+      open.push(next);
+    } else leadBack(way.at(-1)!, number);
     return false;
   };
   let isFound = visit(value);
@@ -75,10 +78,15 @@ export function reaches(
       continue;
     }
     way.pop();
-    if (!step.isOpen) known.set(step.node, false);
-    else if (way.length > 0) way.at(-1)!.isOpen = true;
+    if (step.low < step.number) leadBack(way.at(-1)!, step.low);
+    else
+      for (let node = open.pop(); node; node = node === step.node ? undefined : open.pop())
+        known.set(node, false);
   }
-  if (isFound) for (const { node } of way) known.set(node, true);
-  else for (const node of seen) known.set(node, false);
+  for (const node of open) known.set(node, true);
   return isFound;
+}
+
+function leadBack(step: Step, number: number): void {
+  step.low = Math.min(step.low, number);
 }

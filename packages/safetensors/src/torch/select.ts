@@ -1,4 +1,4 @@
-import { nameTest } from "../checkpoint/select.ts";
+import { wantedTest } from "../checkpoint/select.ts";
 import { quote, SafetensorsError } from "../errors.ts";
 import { MAX_HEADER_BYTES } from "../limits.ts";
 import { chooseContainer, enterable, keyAdvice, type Place, wholeObject } from "./container.ts";
@@ -168,35 +168,36 @@ class TakenTensors {
   readonly remade: LeftOutList = new LeftOutList();
   readonly classes: Set<string> = new Set();
   readonly #options: SelectOptions;
-  readonly #isIncluded: (name: string) => boolean;
-  readonly #isExcluded: (name: string) => boolean;
+  readonly #isWanted: (name: string, whole?: string) => boolean;
   #nameLength = 0;
 
   constructor(options: SelectOptions) {
     this.#options = options;
-    this.#isIncluded = nameTest(options.include);
-    this.#isExcluded = options.exclude === undefined ? () => false : nameTest(options.exclude);
+    this.#isWanted = wantedTest(options.include, options.exclude);
   }
 
   /** Takes a tensor in the form that the options ask for. */
   add(name: string, value: PickleValue): void {
     const tensor = tensorOf(value)!;
-    const parts = formOf(tensor, name, this.#options);
-    if (parts instanceof SafetensorsError) return this.refuse(name, parts);
-    const names: string[] = [];
-    for (const [suffix, part] of parts) {
-      const partName = `${name}${suffix}`;
-      names.push(partName);
-      if (this.tensors.has(partName)) {
-        const text = `two tensors get the name ${quote(partName)}`;
-        this.refuse(name, new SafetensorsError("AMBIGUOUS", text, { tensor: partName }));
-      }
-      this.tensors.set(partName, part);
-      this.#nameLength += partName.length;
+    const form = formOf(tensor, name, this.#options);
+    if (form instanceof SafetensorsError) return this.refuse(name, form);
+    const parts = Array.from(form, ([suffix, part]) => [`${name}${suffix}`, part] as const);
+    const isWhole = parts.length === 1 && parts[0]![0] === name;
+    if (!isWhole && !parts.some(([part]) => this.#isWanted(part, name))) return this.#leaveOut(name);
+    const clash = parts.find(([part]) => this.tensors.has(part) && !this.#gaveWay(part));
+    if (clash) {
+      const text = `two tensors get the name ${quote(clash[0])}`;
+      return this.refuse(name, new SafetensorsError("AMBIGUOUS", text, { tensor: clash[0] }));
     }
-    if (names.length !== 1 || names[0] !== name) this.renamed.set(name, names);
-    if (this.#nameLength > MAX_HEADER_BYTES) {
-      throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
+    for (const [partName, part] of parts) {
+      this.tensors.set(partName, part);
+      this.#countName(partName);
+    }
+    if (!isWhole) {
+      this.renamed.set(
+        name,
+        parts.map(([part]) => part),
+      );
     }
     if (isArray(value)) this.remade.note(name, "NumPy array");
     else if (tensor instanceof DerivedTensor) this.remade.note(name, tensor.derivation.what);
@@ -205,8 +206,26 @@ class TakenTensors {
 
   /** Throws the reason why there can be no tensor of that name, unless it need not be had. */
   refuse(name: string, reason: SafetensorsError): void {
-    if (this.#isIncluded(name) && !this.#isExcluded(name)) throw reason;
+    if (this.#isWanted(name)) throw reason;
+    this.#leaveOut(name);
+  }
+
+  #leaveOut(name: string): void {
     this.renamed.set(name, []);
+    this.#countName(name);
+  }
+
+  /** Whether the tensor of a name need not be had, so that another one may have the name. */
+  #gaveWay(name: string): boolean {
+    if (this.#isWanted(name) || this.renamed.has(name)) return false;
+    this.#leaveOut(name);
+    return true;
+  }
+
+  #countName(name: string): void {
+    this.#nameLength += name.length;
+    if (this.#nameLength > MAX_HEADER_BYTES)
+      throw limitError("MAX_HEADER_BYTES", "the names of the tensors would fill more than any header");
   }
 }
 

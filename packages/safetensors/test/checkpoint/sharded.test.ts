@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { open } from "../../src/checkpoint/open.ts";
+import { selectTensors } from "../../src/checkpoint/select.ts";
 import { joinShards } from "../../src/checkpoint/sharded.ts";
 import type { ReadMode } from "../../src/format/mode.ts";
 import { fromBytes } from "../../src/source/memory.ts";
@@ -68,9 +69,18 @@ describe("joinShards", () => {
       ["meta", "f2"],
     ]);
     for (const joined of [joinShards(shards), ...MODES.map((mode) => joinShards(shards, map, mode))]) {
+      assert.deepEqual(Object.fromEntries(joined.renamed), { q: ["q.real", "q.imag"], meta: [] });
+      assert.deepEqual([...selectTensors(joined, ["q.imag"]).renamed.get("q")!], ["q.imag"]);
       assert.deepEqual([...joined.keys()], ["q.real", "q.imag", "a", "b"]);
       assert.deepEqual(joined.problems, []);
     }
+    // What was left out may be no tensor, and in two files.
+    const values = new Map([...shards, ["f4", await shard([], { meta: [], args: [] })]]);
+    assert.equal(joinShards(values, map).size, 4);
+    assert.equal(joinShards(values).size, 4);
+    const more = new Map([...map, ["c", "f2"]]);
+    const missing = raises("INDEX_MISMATCH", /places tensor "c" in f2, which does not have it/);
+    assert.throws(() => joinShards(values, more), missing);
     const elsewhere = new Map([...map, ["q", "f2"]]);
     const misplaced = raises("INDEX_MISMATCH", /tensor "q" is in f1, but the index places it in f2/);
     assert.throws(() => joinShards(shards, elsewhere), misplaced);
@@ -84,7 +94,8 @@ describe("joinShards", () => {
     const both = raises("INDEX_MISMATCH", /tensor "q\.imag" is in both f1 and f3/);
     assert.throws(() => joinShards(twice), both);
     const named = new Map([...map, ["q", "f1"], ["q.imag", "f3"]]);
-    assert.throws(() => joinShards(twice, named), both);
+    for (const mode of ["strict", "compat"] as const)
+      assert.throws(() => joinShards(twice, named, mode), both);
   });
 
   it("joins files without an index", async () => {

@@ -2,8 +2,9 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { joinShards } from "../../checkpoint/sharded.ts";
-import { inFile } from "../../errors.ts";
+import { inFile, SafetensorsError } from "../../errors.ts";
 import { encodeHeader } from "../../format/encode.ts";
+import { MAX_HEADER_BYTES } from "../../limits.ts";
 import { withLists } from "../../save/name-rules.ts";
 import { TorchCheckpoint, type TorchOptions, type TorchReport } from "../../torch/index.ts";
 import { type OutputFile, type WriteOptions, writeOutputs } from "../write/write-outputs.ts";
@@ -82,6 +83,11 @@ export async function convertPath(
     const isTorch = [...opened.values()].some((checkpoint) => checkpoint instanceof TorchCheckpoint);
     const metadata = new Map([["format", isTorch ? "pt" : "np"], ...Object.entries(options.metadata ?? {})]);
     const contents = contentsOf(opened, options, new Set(metadata.keys()));
+    const { maxShardSize = Number.POSITIVE_INFINITY } = options;
+    if (maxShardSize === Number.POSITIVE_INFINITY && contents.length > names.length && isOneFile(output)) {
+      const text = `the header would take more than ${MAX_HEADER_BYTES} bytes, so several files are needed; name a folder for them`;
+      throw new SafetensorsError("HEADER_TOO_LARGE", text, { limit: "MAX_HEADER_BYTES" });
+    }
     const isSplitAnew = options.maxShardSize !== undefined || contents.length !== names.length;
     const paths = await outputPaths(location, output, isSplitAnew ? contents.length : undefined);
     const inputs = await Promise.all(
@@ -111,4 +117,9 @@ export async function convertPath(
   } finally {
     for (const checkpoint of opened.values()) await checkpoint.close();
   }
+}
+
+/** Whether an output names a file, and no folder. */
+function isOneFile(output: string | undefined): boolean {
+  return output !== undefined && /\.safetensors$/i.test(output);
 }

@@ -5,7 +5,7 @@ import { DTYPES } from "../../dtype/dtype.ts";
 import { MAX_HEADER_BYTES } from "../../limits.ts";
 import { type AliasOptions, groupAliases } from "../../save/aliases.ts";
 import { castTensor } from "../../save/cast.ts";
-import { applyNameRules, type NameRules } from "../../save/name-rules.ts";
+import { applyNameRules, type NameRules, wholesOf } from "../../save/name-rules.ts";
 import type { TensorStream } from "../../save/save.ts";
 import { runsOf, splitGreedily } from "../../save/split.ts";
 
@@ -49,7 +49,7 @@ export function contentsOf(
 ): OutputContent[] {
   const fileOf = new Map<TensorHandle, string>();
   for (const [file, checkpoint] of opened) for (const tensor of checkpoint) fileOf.set(tensor, file);
-  const renamed = applyNameRules(fileOf.keys(), rules);
+  const renamed = applyNameRules(fileOf.keys(), rules, wholesOf(opened.values()));
   const handles = Array.from(renamed, ([name, { view }]) => new TensorHandle(name, view));
   const ties = groupAliases(handles, rules).aliases;
   const aliases = new Map([...ties].filter(([name]) => !reserved.has(name)));

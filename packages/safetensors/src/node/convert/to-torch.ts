@@ -6,7 +6,7 @@ import { openStoreFiles } from "../../checkpoint/open-store.ts";
 import { TensorHandle } from "../../checkpoint/tensor.ts";
 import { numpyReader, openNumpy } from "../../numpy/index.ts";
 import { groupAliases } from "../../save/aliases.ts";
-import { applyNameRules, type NameRules, withLists } from "../../save/name-rules.ts";
+import { applyNameRules, type NameRules, wholesOf, withLists } from "../../save/name-rules.ts";
 import type { TensorStream } from "../../save/save.ts";
 import { openTorch, TorchCheckpoint, type TorchOptions, torchReader, writeTorch } from "../../torch/index.ts";
 import { aliasesIn } from "../../torch/write/aliases.ts";
@@ -124,7 +124,7 @@ function contentOf(
 ): { tensors: ReadonlyMap<string, TensorStream>; aliases: ReadonlyMap<string, string> } {
   const own = new Set(whole);
   const tied = Array.from(aliasesIn(whole), ([alias, name]) => new TensorHandle(alias, whole.get(name).view));
-  const renamed = applyNameRules([...own, ...tied], rules);
+  const renamed = applyNameRules([...own, ...tied], rules, wholesOf([whole]));
   const handles = Array.from(renamed, ([name, { view }]) => new TensorHandle(name, view));
   // What safetensors store stays the first name, and so in its place.
   const keep = Array.from(renamed.keys()).filter((name) => own.has(renamed.get(name)!));

@@ -183,6 +183,29 @@ test("verifying finds damage in the part of a compressed storage that no tensor 
   });
 });
 
+test("what is given in parts is included and excluded by its name, too", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, "complex.pt");
+  const complex = storage("torch.ComplexDoubleStorage", "0", 3);
+  const value = {
+    w: tensor({ storage: complex, size: [3], stride: [1] }),
+    x: tensor({ storage: storage("torch.FloatStorage", "1") }),
+  };
+  const data = { "data/0": new Uint8Array(48), "data/1": new Uint8Array(48) };
+  writeFileSync(path, torchFile({ "data.pkl": pickleOf(value), ...data }));
+  for (const [rules, names] of [
+    [{ include: ["w"] }, ["w.imag", "w.real"]],
+    [{ include: ["w.real"] }, ["w.real"]],
+    [{ exclude: ["w"] }, ["x"]],
+    [{ exclude: ["w.real"] }, ["w.imag", "x"]],
+  ] as const) {
+    const output = join(folder, "out.safetensors");
+    await convertPath(path, output, { complex128: "split", ...rules });
+    await using checkpoint = await openPath(output);
+    assert.deepEqual([...checkpoint.keys()].sort(), names);
+  }
+});
+
 test("verifying finds a damaged input, which is read without a word otherwise", async (t) => {
   const folder = temporaryFolder(t);
   const damaged = new Uint8Array(readFileSync(fixturePath("torch/state-dict.pt")));
