@@ -6,6 +6,9 @@ import type { PickleReader } from "./reader.ts";
 import type { PickleStack } from "./stack.ts";
 import { GlobalRef, PersistentId, PickleNode, type PickleValue } from "./values.ts";
 
+/** Why a pickle fails, as it does in Python. */
+export const NOT_CALLABLE: string = "what is called is not a function or class";
+
 /** The opcodes that name things and call them. Nothing is imported and nothing is called: see `PickleHooks`. */
 export class PickleCalls {
   readonly #reader: PickleReader;
@@ -60,8 +63,12 @@ export class PickleCalls {
   stackGlobal(): GlobalRef {
     const name = this.#stack.pop();
     const module = this.#stack.pop();
-    if (typeof module !== "string" || typeof name !== "string")
+    if (typeof module !== "string" || typeof name !== "string") {
+      const { opcodeAt } = this.#reader;
+      for (const part of [module, name])
+        if (part instanceof ObjectNode) this.#hooks.onMadeName?.(part, opcodeAt);
       throw this.#reader.error("a name is not text");
+    }
     return this.global(module, name);
   }
 
@@ -117,7 +124,7 @@ export class PickleCalls {
   #callable(value: PickleValue): GlobalRef | ObjectNode {
     if (value instanceof GlobalRef) value.calls++;
     else if (value instanceof ObjectNode) this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
-    else throw this.#reader.error("what is called is not a function or class");
+    else throw this.#reader.error(NOT_CALLABLE);
     return value;
   }
 
@@ -131,9 +138,11 @@ export class PickleCalls {
     if (target instanceof ObjectNode) {
       this.#hooks.onState?.(target, state);
       target.addState(state);
-    } else if (!(target instanceof PickleNode && this.#hooks.build?.(target, state))) {
-      throw this.#reader.error("the target takes no state");
+      return;
     }
+    const accepted = target instanceof PickleNode && this.#hooks.build?.(target, state, this.#reader.at);
+    if (accepted === undefined || accepted === false) throw this.#reader.error("the target takes no state");
+    if (accepted !== true) this.#reader.pass(accepted);
   }
 
   persistent(id: PickleValue): PickleValue {

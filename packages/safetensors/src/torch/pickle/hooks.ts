@@ -18,10 +18,17 @@ export interface PickleHooks {
   onNewObject?(callable: GlobalRef, args: PyTuple, kwargs?: PyDict): void;
   /** What a call returned is called at this byte. */
   onResultCalled?(at: number): void;
+  /** STACK_GLOBAL takes what a call returned, which could be a name, and is refused. */
+  onMadeName?(made: ObjectNode, at: number): void;
   /** BUILD on an object, which keeps the state. */
   onState?(object: ObjectNode, state: PickleValue): void;
-  /** BUILD on a value that the machine does not know, or a dict: whether the reader accepts it. */
-  build?(target: PickleNode, state: PickleValue): boolean;
+  /** Whether a protocol may be announced anywhere, which does nothing, as in Python. */
+  readonly allowsLateProtocol?: boolean;
+  /**
+   * BUILD on a value that the machine does not know, or a dict: whether the reader accepts it, or how many of the bytes
+   * `at` which the next opcode would stand belong to the value.
+   */
+  build?(target: PickleNode, state: PickleValue, at: number): boolean | number;
   /** The pickle has come to its end. May throw to refuse it. */
   onStop?(): void;
 }

@@ -42,6 +42,7 @@ class PickleMachine {
   readonly #calls: PickleCalls;
   readonly #memo: PickleMemo;
   readonly #start: number;
+  readonly #allowsLateProtocol: boolean;
   #protocol = 0;
 
   constructor(bytes: Uint8Array, hooks: PickleHooks, start: number) {
@@ -50,6 +51,7 @@ class PickleMachine {
     this.#memo = new PickleMemo(this.#reader, hooks.recalled);
     this.#calls = new PickleCalls(this.#reader, this.#stack, hooks);
     this.#start = start;
+    this.#allowsLateProtocol = hooks.allowsLateProtocol === true;
   }
 
   run(): PickleResult {
@@ -325,7 +327,8 @@ class PickleMachine {
 
   #proto(version: number): void {
     if (version > 5) throw this.#reader.error(`protocol ${version} is not known`);
-    if (this.#reader.opcodeAt !== this.#start) throw this.#reader.error("it is not the first opcode");
+    if (this.#reader.opcodeAt !== this.#start && !this.#allowsLateProtocol)
+      throw this.#reader.error("it is not the first opcode");
     this.#protocol = version;
   }
 }

@@ -79,6 +79,14 @@ export class PickleReader {
       throw this.error("the frame goes on after the end of the pickle");
   }
 
+  /** Passes bytes that are no opcodes: outside of frames, or after the end of one, which is left. */
+  pass(length: number): void {
+    if (this.#inFrame && this.#at !== this.#end) throw this.error("bytes are to follow inside of a frame");
+    this.#inFrame = false;
+    this.#end = this.#bytes.length;
+    this.#take(length);
+  }
+
   uint8(): number {
     const at = this.#at;
     // Not by way of the method below: this is how most arguments are read.

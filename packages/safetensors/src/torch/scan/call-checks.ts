@@ -42,9 +42,9 @@ const CONTAINERS = new Set([
   "numpy.record",
 ]);
 
-/** Calls that give a number, or as many values as a number says. */
-const COUNTS =
-  /^(?:builtins\.(?:int|bool|range|zip)|torch\.Size|numpy\.(?:_?core\.multiarray\.scalar|u?int\d+|bool_?))$/;
+/** Calls that make data of what they are given: no number, and no tensor, which can stand for one. */
+const MAKES_DATA =
+  /^(?:_codecs\.encode|builtins\.(?:bytearray|bytes|str|list|tuple|set|frozenset|dict)|collections\.\w+)$/;
 
 /** What must be looked at in every call of a name: found once for each, as a pickle calls few names very often. */
 export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData): CallCheck[] {
@@ -122,17 +122,18 @@ export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData
     "odd-codec",
     "decodes text with an unusual codec",
   );
-  if (checks.length > 0)
+  // Keywords are the items of a dict, and settings for all others.
+  if (checks.length > 0 && path !== "builtins.dict")
     checks.push((_, hasKeywords) =>
       hasKeywords ? ["constructor-call", `makes ${quote(path)} with keyword arguments`] : undefined,
     );
   return checks;
 }
 
-/** A number, or what stands for one, or for a range of numbers. */
+/** A number, or what may stand for one, or for a range of numbers. */
 function isLarge(value: PickleValue | undefined, pathOf: (value: PickleValue) => string): boolean {
   if (typeof value === "number" || typeof value === "bigint") return true;
-  return value instanceof ObjectNode && COUNTS.test(pathOf(value.callable));
+  return value instanceof ObjectNode && !MAKES_DATA.test(pathOf(value.callable));
 }
 
 /** A shape of numbers, and a type as text that holds no objects. */

@@ -2,8 +2,12 @@
 import { quote } from "../../errors.ts";
 import type { Part, Scan } from "./part.ts";
 
-/** Modules of Python and libraries by their names, and what tells a package of torch.package. */
-const CODE = /\.(?:py[cdw]?|so|dll|dylib)(?:[\0\n]|$)|(?:^|\/)\.data\/extern_modules$/i;
+/**
+ * Modules of Python and libraries by their names, what Python runs when it starts (`site-packages/x.pth`; elsewhere that
+ * is a PyTorch file), and what tells a package of torch.package.
+ */
+const CODE =
+  /\.(?:py[cdwz]?|so(?:\.\d+)*|dll|dylib)(?:[\0\n]|$)|-packages\/[^/]+\.pth(?:[\0\n]|$)|(?:^|\/)\.data\/extern_modules$/i;
 
 /** Finds code among the members of an archive, by their names, and says so once. */
 export class CodeMembers {

@@ -1,5 +1,5 @@
 import { ObjectNode, PyDict, PyTuple } from "../pickle/containers.ts";
-import { GlobalRef, type PickleNode, type PickleValue } from "../pickle/values.ts";
+import { GlobalRef, type PickleValue } from "../pickle/values.ts";
 import { TensorFunction } from "../tensor-functions.ts";
 import type { KnownOf } from "./plain-data.ts";
 
@@ -16,9 +16,13 @@ const FACTORIES: ReadonlySet<string> = new Set([
     .split(" ")
     .map((name) => `builtins.${name}`),
   ..."OrderedDict defaultdict Counter deque".split(" ").map((name) => `collections.${name}`),
+  "torch.Tensor",
   // Makes a dict of two numbers.
   "torch.amp.grad_scaler._refresh_per_optimizer_state",
 ]);
+
+/** Types of numbers, which make a zero. */
+const NUMBER = /^numpy\.(?:u?int|float|complex)\d+$/;
 
 /**
  * Calls that are made after they were written: those of `functools.partial`, and those by which a defaultdict makes
@@ -34,18 +38,25 @@ export class DelayedCalls {
     this.#knownOf = knownOf;
   }
 
-  /** `functools.partial(callable, *items, **kwargs)`, of which Python's pickler writes the first argument only. */
-  addPartial([callable, ...items]: readonly PickleValue[], kwargs: PickleValue = null): void {
+  /** `functools.partial(callable, *items)`, of which Python's pickler writes the first argument only. */
+  addPartial([callable, ...items]: readonly PickleValue[], kwargs?: PickleValue): void {
+    // They are copied, so nobody knows at the end what they were.
+    if (hasKeywords(kwargs)) this.#isHidden = true;
+    else this.#keep(callable, items, null);
+  }
+
+  /** The state of a partial call, which it gets once: `(callable, items, kwargs, attributes)`. */
+  addState(partial: ObjectNode, state: PickleValue): void {
+    const [callable, args, kwargs = null] = state instanceof PyTuple ? state.items : [];
+    const isDict = kwargs === null || kwargs instanceof PyDict;
+    if (partial.states.length > 0 || !(args instanceof PyTuple) || !isDict) this.#isHidden = true;
+    else this.#keep(callable, args.items, kwargs);
+  }
+
+  #keep(callable: PickleValue | undefined, items: readonly PickleValue[], kwargs: PickleValue): void {
     if (callable instanceof GlobalRef && this.#pathOf(callable) !== "functools.partial") {
       if (items.length > 0 || kwargs !== null) this.#calls.push({ callable, items, kwargs });
     } else if (!(callable instanceof TensorFunction)) this.#isHidden = true;
-  }
-
-  /** The state of a partial call: `(callable, items, kwargs, attributes)`. */
-  addState(state: PickleValue): void {
-    const [callable, args, kwargs] = state instanceof PyTuple ? state.items : [];
-    if (callable === undefined || !(args instanceof PyTuple)) this.#isHidden = true;
-    else this.addPartial([callable, ...args.items], kwargs ?? null);
   }
 
   /** What a defaultdict makes missing values by. */
@@ -60,22 +71,27 @@ export class DelayedCalls {
 
   /** What calls something else than names, or than what makes something empty. */
   faults(): string[] {
-    const faults = this.#isHidden ? ["keeps a call of what is no name for later"] : [];
+    const faults = this.#isHidden ? ["keeps a call for later that cannot be told"] : [];
     if (!this.#factories.every((factory) => this.#isFactory(factory)))
       faults.push("makes missing values by calling something else than a container");
     return faults;
   }
 
   #isFactory(value: PickleValue | undefined): boolean {
-    if (value instanceof GlobalRef) return FACTORIES.has(this.#pathOf(value));
+    if (value instanceof GlobalRef) return this.#isEmptyMaker(value);
     if (!(value instanceof ObjectNode) || this.#pathOf(value.callable) !== "functools.partial") return false;
-    const states = value.states.map((state) => (state instanceof PyTuple ? state.items[0] : undefined));
-    return [value.args.items[0], ...states].every(
-      (one) => one instanceof GlobalRef && FACTORIES.has(this.#pathOf(one)),
-    );
+    // The state replaces what it was made of; more than one is a fault already.
+    const [state] = value.states;
+    const [kept] = state instanceof PyTuple ? state.items : value.args.items;
+    return this.#isEmptyMaker(kept);
   }
 
-  #pathOf(value: PickleNode): string {
+  #isEmptyMaker(value: PickleValue | undefined): boolean {
+    const path = this.#pathOf(value);
+    return FACTORIES.has(path) || NUMBER.test(path);
+  }
+
+  #pathOf(value: PickleValue | undefined): string {
     return this.#knownOf(value)?.path ?? "";
   }
 }

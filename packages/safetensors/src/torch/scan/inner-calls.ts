@@ -18,7 +18,7 @@ const INNER = new Map<string, Inner>([
   [
     "copyreg.__newobj_ex__",
     ([callable, args, kwargs]) => [
-      { callable, items: args instanceof PyTuple ? args.items : [args ?? null], kwargs },
+      args instanceof PyTuple ? { callable, items: args.items, kwargs } : { callable: undefined, items: [] },
     ],
   ],
   [

@@ -1,7 +1,7 @@
 import { PyDict } from "../pickle/containers.ts";
 import { PickleFault } from "../pickle/fault.ts";
-import { PickleNode, type PickleValue } from "../pickle/values.ts";
-import { type ArrayPlace, arrayPlace, type JoblibReader } from "./joblib.ts";
+import { type GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
+import { ARRAY_WRAPPER, arrayLength, arrayPlace, type JoblibReader } from "./joblib.ts";
 
 /** An array of joblib: its bytes follow the opcode that sets its state. */
 class ArrayWrapper extends PickleNode {
@@ -13,42 +13,59 @@ class ArrayWrapper extends PickleNode {
   }
 }
 
-/** The arrays of joblib in one pickle, and where the bytes of the next one lie. */
-export class JoblibArrays {
-  readonly #reader: JoblibReader;
-  readonly #toPass: number;
-  /** Arrays that were made, and of these those that got their state. */
-  made = 0;
-  #built = 0;
-  /** Set when the pickle goes on after the bytes of an array. */
-  place: ArrayPlace | undefined;
+/** Bytes of an array, which a reader passed over, among the opcodes. */
+export interface PassedArray {
+  readonly at: number;
+  readonly length: number;
+  /** Whether it holds Python objects, and so is a pickle. */
+  readonly isPickle: boolean;
+}
 
-  /** @param toPass arrays whose bytes are not there any more. */
-  constructor(reader: JoblibReader, toPass: number) {
+/** The arrays of joblib in one pickle. */
+export class JoblibArrays {
+  readonly #bytes: Uint8Array;
+  readonly #reader: JoblibReader;
+  readonly #endsAtFirst: boolean;
+  /** Arrays that were made. */
+  made = 0;
+  /** In their order. */
+  readonly passed: PassedArray[] = [];
+  /** Whether the bytes end before an array does. */
+  isCut = false;
+
+  /** @param endsAtFirst whether no array can be passed, as values were left out of the memo. */
+  constructor(bytes: Uint8Array, reader: JoblibReader, endsAtFirst: boolean) {
+    this.#bytes = bytes;
     this.#reader = reader;
-    this.#toPass = toPass;
+    this.#endsAtFirst = endsAtFirst;
   }
 
   make(): PickleNode {
     this.made++;
+    if (this.#endsAtFirst) throw new PickleFault("an array follows");
     return new ArrayWrapper();
   }
 
-  /** Takes the state of an array, and goes on only if its bytes are not there; false for what is no array. */
-  build(target: PickleNode, state: PickleValue): boolean {
+  /** Takes the state of an array, and gives its length; false for what is no array. */
+  build(target: PickleNode, state: PickleValue, at: number): number | boolean {
     if (!(target instanceof ArrayWrapper)) return false;
     if (this.#reader === "pickle") return true;
     if (target.isBuilt || !(state instanceof PyDict)) return false;
     target.isBuilt = true;
-    if (++this.#built <= this.#toPass) return true;
     const place = arrayPlace(state);
     if (place === undefined) throw new PickleFault("an array follows whose size cannot be told");
-    this.place = this.#reader === "old joblib" ? { ...place, padded: false } : place;
-    throw new PickleFault("an array follows that is not there in full");
+    const { content, padded } = place;
+    const length = arrayLength(this.#bytes, at, { content, padded: padded && this.#reader === "joblib" });
+    this.isCut = length === undefined;
+    if (length === undefined) throw new PickleFault("an array follows that is not there in full");
+    this.passed.push({ at, length, isPickle: content === "pickle" });
+    return length;
   }
 
-  /** At the end: whether the name of the class, put on the stack so many times, was used as joblib does. */
-  isAsWritten(names: number): boolean {
-    return this.#reader !== "joblib" || (names === this.made && this.made === this.#built);
+  /** At the end: whether the name of the class was used as joblib does, of all names that were asked for. */
+  isAsWritten(names: Iterable<readonly [GlobalRef, { readonly path: string }]>): boolean {
+    let pushes = 0;
+    for (const [ref, { path }] of names) if (path === ARRAY_WRAPPER) pushes += ref.pushes;
+    return pushes === this.made && this.made === this.passed.length;
   }
 }

@@ -27,6 +27,9 @@ const KEYS = ["subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_
 /** The types of arrays that joblib does not leave to pickle. */
 const SUBCLASSES = new Set(["numpy.ndarray", "numpy.matrix", "numpy.memmap"]);
 
+/** NumPy has no arrays of more dimensions. */
+const MAX_DIMENSIONS = 64;
+
 /** Padding that a byte can count. */
 const MAX_ALIGNMENT = 256;
 
@@ -48,10 +51,12 @@ export function arrayPlace(state: PyDict): ArrayPlace | undefined {
     typeof allowMmap === "boolean" &&
     (alignment == null || isCount(alignment, 1, MAX_ALIGNMENT));
   if (!isKnown || item === undefined || !(shape instanceof PyTuple)) return undefined;
+  if (shape.items.length > MAX_DIMENSIONS) return undefined;
   let items = 1;
   for (const size of shape.items) items *= isCount(size) ? size : Number.NaN;
   if (Number.isNaN(items)) return undefined;
-  if (item === "object") return { content: "pickle", padded: false };
+  // Joblib maps no objects into memory: it would take the pickle for the addresses of objects.
+  if (item === "object") return allowMmap ? undefined : { content: "pickle", padded: false };
   const content = items * item;
   return Number.isSafeInteger(content) ? { content, padded: alignment != null } : undefined;
 }
@@ -74,15 +79,17 @@ export function arrayLength(
 /** Bytes of an item of `numpy.dtype("f4", False, True)` with its state, or "object". */
 function itemOf(dtype: PickleValue | undefined): number | "object" | undefined {
   if (!(dtype instanceof ObjectNode) || !(dtype.callable instanceof GlobalRef)) return undefined;
-  const [text, ...switches] = dtype.args.items;
-  const [state, ...more] = dtype.states;
+  const { states, args } = dtype;
+  // Before they are copied: many arrays can share a type.
+  if (args.items.length !== 3 || states.length !== 1) return undefined;
+  const [text, ...switches] = args.items;
+  const [state] = states;
   const isPlainCall =
     dtype.callable.path === "numpy.dtype" &&
     dtype.kwargs === undefined &&
-    switches.length === 2 &&
     switches.every((one) => typeof one === "boolean" || typeof one === "number");
   if (!isPlainCall || typeof text !== "string" || !TYPE_TEXT.test(text)) return undefined;
-  if (more.length > 0 || !(state instanceof PyTuple)) return undefined;
+  if (!(state instanceof PyTuple)) return undefined;
   const letter = text[0]!;
   const bytes = Number(text.slice(1)) * (letter === "U" ? 4 : 1);
   return hasUsualState(state.items, letter, bytes) ? itemBytes(state.items[7], letter, bytes) : undefined;

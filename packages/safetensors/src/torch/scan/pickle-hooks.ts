@@ -37,7 +37,9 @@ interface NameUse {
   node: ObjectNode | undefined;
 }
 
-type CallAction = "explain" | "load" | "wrap" | "rebuild" | "delay" | "default" | "inner" | undefined;
+type CallAction =
+  | ("explain" | "load" | "wrap" | "rebuild" | "delay" | "default" | "inner" | "type" | "encode")
+  | undefined;
 
 function callAction(path: string): CallAction {
   if (mayBeExplained(path)) return "explain";
@@ -45,9 +47,19 @@ function callAction(path: string): CallAction {
   if (path === ARRAY_WRAPPER) return "wrap";
   if (path === "functools.partial") return "delay";
   if (path === "collections.defaultdict") return "default";
+  if (path === "numpy.dtype") return "type";
+  // As pickles of old protocols write bytes, also those in a type's state.
+  if (path === "_codecs.encode") return "encode";
   if (innerCalls(path)) return "inner";
   return path.startsWith("torch._utils._rebuild_") ? "rebuild" : undefined;
 }
+
+/** Calls that may return what they are given, or what another pickle makes. */
+const HANDS_ON =
+  /^(?:torch\.jit\._pickle\.\w+|torch\.storage\._load_from_bytes|numpy\._?core\.multiarray\.scalar)$/;
+
+/** Classes of NumPy's types. */
+const NUMPY_TYPE = /^numpy\.dtype(?:s\.\w+)?$/;
 
 /** Stands for an argument that can still change when nobody looks at it. */
 const CHANGEABLE = new PersistentId(null);
@@ -61,6 +73,7 @@ export class ScanHooks implements PickleHooks {
   readonly #storages = new StorageUses();
   readonly drafts: Draft[] = [];
   readonly recalled: ReadonlySet<number> | undefined;
+  readonly allowsLateProtocol: boolean;
   /** Arguments of `torch.storage._load_from_bytes`: bytes, or text that stands for bytes of the same numbers. */
   readonly loaded: (Uint8Array | string)[] = [];
   readonly arrays: JoblibArrays;
@@ -73,20 +86,15 @@ export class ScanHooks implements PickleHooks {
   /**
    * @param recalled indices of the memo that the pickle asks for, if that is known.
    * @param reader who reads it.
-   * @param arraysToPass arrays of joblib whose bytes are not there any more.
-   * @param length bytes of the pickle.
+   * @param bytes of the pickle.
    */
-  constructor(
-    recalled: ReadonlySet<number> | undefined,
-    reader: JoblibReader,
-    arraysToPass: number,
-    length: number,
-  ) {
+  constructor(recalled: ReadonlySet<number> | undefined, reader: JoblibReader, bytes: Uint8Array) {
     this.recalled = recalled;
-    this.arrays = new JoblibArrays(reader, arraysToPass);
+    this.allowsLateProtocol = reader !== "joblib";
+    this.arrays = new JoblibArrays(bytes, reader, recalled !== undefined);
     const knownOf = (value: PickleValue | undefined) => this.#knownOf(value);
     this.#delayed = new DelayedCalls(knownOf);
-    this.#data = new PlainData(knownOf, length);
+    this.#data = new PlainData(knownOf, bytes.length);
     this.#types = new NumpyTypes(knownOf);
   }
 
@@ -102,8 +110,10 @@ export class ScanHooks implements PickleHooks {
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
     const use = this.#useOf(callable);
     const { items } = args;
-    this.#judge(callable, use, items, false);
+    this.#judge(callable, use, items, undefined);
     const { action } = use;
+    if (action === "type") return this.#types.make(callable, args);
+    if (action !== "encode") this.#types.use();
     if (action === "explain") return this.#functions.call(callable, args);
     if (action === "load") this.#load(callable, items);
     if (action === "inner") this.#judgeInner(callable, items);
@@ -118,15 +128,15 @@ export class ScanHooks implements PickleHooks {
     callable: GlobalRef,
     { checks, action }: NameUse,
     items: readonly PickleValue[],
-    keywords: boolean,
+    kwargs: PickleValue | undefined,
   ): void {
     if (checks.length === 0 && action === undefined) return;
     if (!this.#maySpend(items, callable)) return;
     for (const check of checks) {
-      const fault = check(items, keywords);
+      const fault = check(items, hasKeywords(kwargs));
       if (fault) this.#note(...fault, callable);
     }
-    if (action === "delay") this.#delayed.addPartial(items);
+    if (action === "delay") this.#delayed.addPartial(items, kwargs);
     if (action === "default") this.#delayed.addFactory(items[0]);
   }
 
@@ -137,7 +147,7 @@ export class ScanHooks implements PickleHooks {
       const isPartial = this.#pathOf(inner.callable) === "functools.partial";
       if (!(inner.callable instanceof GlobalRef) || (isPartial && isDelayed))
         this.#note("indirect-call", "makes an object of what is no class", callable);
-      else this.#judge(inner.callable, this.#useOf(inner.callable), inner.items, hasKeywords(inner.kwargs));
+      else this.#judge(inner.callable, this.#useOf(inner.callable), inner.items, inner.kwargs);
     }
   }
 
@@ -173,7 +183,8 @@ export class ScanHooks implements PickleHooks {
   }
 
   onNewObject(callable: GlobalRef, { items }: PyTuple, kwargs?: PyDict): void {
-    this.#judge(callable, this.#useOf(callable), items, hasKeywords(kwargs));
+    this.#types.use();
+    this.#judge(callable, this.#useOf(callable), items, kwargs);
     const [code, what] = JUDGED_BY_ARGUMENTS.get(this.names.get(callable)!.path) ?? [];
     if (code) this.#note(code, what!, callable);
   }
@@ -182,14 +193,22 @@ export class ScanHooks implements PickleHooks {
     this.drafts.push(["indirect-call", "calls what another call returned", { at }]);
   }
 
+  onMadeName(object: ObjectNode, at: number): void {
+    const made = this.#classOf(object);
+    if (made === "builtins.str" || made.startsWith("_codecs."))
+      this.drafts.push(["hidden-name", "asks for a name that a call makes", { at }]);
+  }
+
   onState(object: ObjectNode, state: PickleValue): void {
     const made = this.#classOf(object);
-    if (made === "functools.partial") this.#delayed.addState(state);
+    if (NUMPY_TYPE.test(made)) this.#types.addState(object, state);
+    else this.#types.use();
+    if (made === "functools.partial") this.#delayed.addState(object, state);
     // Python's pickler gives it none, and it would set the attribute that is called for missing values.
     if (made === "collections.defaultdict")
       this.drafts.push(["indirect-call", "changes how a defaultdict makes missing values"]);
-    if (made === "numpy.dtype" && !this.#types.isHonest(object, state))
-      this.drafts.push(["malformed-pickle", "makes a NumPy type that hides the Python objects in it"]);
+    if (HANDS_ON.test(made))
+      this.drafts.push(["indirect-call", `changes what a call of ${quote(made)} returned`]);
   }
 
   /** What a name is by what was done with it, in a pickle that could be followed to its end. */
@@ -205,41 +224,38 @@ export class ScanHooks implements PickleHooks {
   }
 
   /**
-   * At the end: names that were handed to something that may call them, functions that were called, calls that were kept
-   * for later, and arrays of joblib that joblib does not write.
+   * At the end: names that were handed to something that may call them, functions that were called, and calls that were
+   * kept for later.
    */
   checkValues(): void {
     this.#checkDelayed();
-    let arrayNames = 0;
+    if (!this.#types.areHonest())
+      this.drafts.push(["malformed-pickle", "makes a NumPy type that can reach memory which is not its own"]);
     for (const [ref, { path }] of this.names) {
-      if (path === ARRAY_WRAPPER) arrayNames += ref.pushes;
       const [code, what] = JUDGED_BY_ARGUMENTS.get(path) ?? [];
       if (code && ref.pushes > ref.calls) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
       if (ref.called && isTensorFunction(path))
         this.#note("function-call", `calls the function ${quote(path)}`, ref);
     }
-    if (!this.arrays.isAsWritten(arrayNames))
-      this.drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
   }
 
   #checkDelayed(): void {
     // Judging one may add another.
     for (const { callable, items, kwargs } of this.#delayed.calls()) {
       const use = this.#useOf(callable);
-      const isModule = this.names.get(callable)!.path.startsWith("torch.nn.modules.");
-      const keywords = hasKeywords(kwargs);
-      // Nothing calls it, and numbers would make these harmless modules.
-      if ((items.length === 0 && !keywords) || !this.#maySpend(items, callable)) continue;
-      if (isModule && this.#data.holds([...items, kwargs])) continue;
+      const isOwn = /^torch\.(?:nn\.modules|optim)\./.test(this.names.get(callable)!.path);
+      // Nothing calls it, and numbers would make these harmless modules and optimizers.
+      if ((items.length === 0 && !hasKeywords(kwargs)) || !this.#maySpend(items, callable)) continue;
+      if (isOwn && this.#data.holds([...items, kwargs])) continue;
       const kept = items.map((item) => (isChangeable(item) ? CHANGEABLE : item));
-      this.#judge(callable, use, kept, keywords);
+      this.#judge(callable, use, kept, kwargs);
       this.#judgeInner(callable, kept, true);
     }
     for (const fault of this.#delayed.faults()) this.drafts.push(["indirect-call", fault]);
   }
 
-  build(target: PickleNode, state: PickleValue): boolean {
-    return this.arrays.build(target, state);
+  build(target: PickleNode, state: PickleValue, at: number): boolean | number {
+    return this.arrays.build(target, state, at);
   }
 
   /** A storage, or `("module", class, file, source)` of whole modules. */

@@ -8,7 +8,15 @@ import { draftsOfOthers, followOthers } from "./other-readers.ts";
 import type { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import type { StorageUse } from "./storage-uses.ts";
-import { type Oddity, opcodeText, type SweepEnd, sweepPickle } from "./sweep.ts";
+import {
+  ODDITIES,
+  type Oddity,
+  opcodeText,
+  STACK_GLOBAL,
+  type SweepEnd,
+  type SweepVisitor,
+  sweepPickle,
+} from "./sweep.ts";
 import type { SweepNotes } from "./sweep-notes.ts";
 
 /** Bytes inside a pickle that may be, or are, loaded themselves. */
@@ -26,7 +34,7 @@ export interface PickleScan {
   readonly value: PickleValue | undefined;
   readonly end: number;
   readonly ended: SweepEnd;
-  /** Whether the bytes end within an array, so that more of them may help. */
+  /** Whether it goes on where the bytes end, so that more of them may help. */
   readonly wantsMore: boolean;
   /** Places and reasons are those of the bytes given. */
   readonly drafts: readonly Draft[];
@@ -37,20 +45,9 @@ export interface PickleScan {
 
 /** Scans one pickle from `start`. Nothing is run, and no error ends it: what is wrong is among the findings. */
 export function scanPickle(bytes: Uint8Array, start: number): PickleScan {
-  const followed = followPickle(bytes, start, "joblib");
-  return new Findings(followed, start, followOthers(followed, bytes, start)).result();
+  const followed = followPickle(bytes, start);
+  return new Findings(bytes, start, followed, followOthers(followed, bytes, start)).result();
 }
-
-const ODDITIES: Readonly<Record<Oddity, readonly [code: Draft[0], message: string]>> = {
-  protocol: ["odd-protocol", "announces its protocol twice, late, or one that is not known"],
-  newer: ["newer-opcode", "uses an opcode that is newer than its protocol"],
-  overwritten: ["memo-overwritten", "overwrites what it has memorized"],
-  extension: ["extension-code", "asks for a registered extension, which can stand for any name"],
-  buffer: ["outside-buffer", "wants a buffer from outside the file"],
-  hidden: ["hidden-name", "asks for a name that cannot be followed"],
-};
-
-const STACK_GLOBAL = 0x93;
 
 class Findings {
   readonly #bytes: Uint8Array;
@@ -64,8 +61,8 @@ class Findings {
   readonly #swept: { readonly known: KnownGlobal; readonly called: boolean }[] = [];
   readonly #oddPlaces = new Set<number>();
 
-  constructor(followed: Followed, start: number, others: readonly Followed[]) {
-    this.#bytes = followed.opcodes;
+  constructor(bytes: Uint8Array, start: number, followed: Followed, others: readonly Followed[]) {
+    this.#bytes = bytes;
     this.#start = start;
     this.#followed = followed;
     this.#notes = followed.notes;
@@ -74,7 +71,7 @@ class Findings {
   }
 
   result(): PickleScan {
-    const { arrays, outcome } = this.#followed;
+    const { outcome, hooks } = this.#followed;
     const { value, failure } = outcome;
     this.#hooks.checkValues();
     const names = Array.from(this.#hooks.names, ([ref, known]) => {
@@ -83,6 +80,8 @@ class Findings {
     });
     for (const { known, called, at } of names) this.#judge(known, at, called);
     for (const draft of this.#hooks.drafts) this.#drafts.push(draft);
+    if (!failure && !hooks.arrays.isAsWritten(hooks.names))
+      this.#drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
     const { end, why } = this.#notes.ended;
     if (failure) this.#sweepNames(failure.at);
     else for (const [oddity, at] of this.#notes.oddities) this.#addOddity(oddity, at);
@@ -94,24 +93,14 @@ class Findings {
     }
     return {
       value,
-      end: this.#followed.place(outcome.end ?? end),
+      end: outcome.end ?? end,
       ended: why,
-      wantsMore:
-        (failure !== undefined && this.#hooks.arrays.place !== undefined) || this.#others.some(wantsMore),
-      drafts: [
-        ...this.#drafts.map((draft) => this.#inOriginal(draft)),
-        ...draftsOfOthers(this.#followed, this.#others),
-      ],
+      wantsMore: [this.#followed, ...this.#others].some(wantsMore),
+      drafts: [...this.#drafts, ...draftsOfOthers(this.#bytes, this.#followed, this.#others)],
       globals: [...names, ...this.#swept],
-      nested: [...arrays.map((array) => ({ ...array, loaded: true })), ...this.#nested()],
+      nested: [...this.#arrays(), ...this.#nested()],
       storages: this.#hooks.storages,
     };
-  }
-
-  /** A finding with its place in the bytes as they were given. */
-  #inOriginal([code, message, details]: Draft): Draft {
-    if (details?.at === undefined) return [code, message, details];
-    return [code, message, { ...details, at: this.#followed.place(details.at) }];
   }
 
   #judge(known: KnownGlobal, at: number, called: boolean): void {
@@ -128,7 +117,7 @@ class Findings {
   /** The oddities, and the names that come after a failure. */
   #sweepNames(failedAt: number): void {
     const seen = new Set<string>();
-    sweepPickle(this.#bytes, this.#start, {
+    const visitor: SweepVisitor = {
       oddity: (oddity, at) => this.#addOddity(oddity, at),
       name: (module, name, at) => {
         const known = classifyGlobal(module, name);
@@ -140,7 +129,18 @@ class Findings {
         if (isSure || known.role === "forbidden" || known.role === "unknown") this.#judge(known, at, false);
         else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
       },
-    });
+    };
+    sweepPickle(this.#bytes, this.#start, visitor, this.#hooks.arrays.passed);
+  }
+
+  /** Arrays of objects. */
+  #arrays(): NestedBytes[] {
+    const arrays = this.#hooks.arrays.passed.filter(({ isPickle }) => isPickle);
+    return arrays.map(({ at, length }) => ({
+      bytes: this.#bytes.subarray(at, at + length),
+      at,
+      loaded: true,
+    }));
   }
 
   /** What the pickle loads, and the literals that look as if they could be loaded, in their order. */
@@ -153,14 +153,14 @@ class Findings {
     for (const [start, end, isText] of this.#notes.literals) {
       const bytes = this.#bytes.subarray(start, end);
       const text = isText ? decodeUtf8(bytes, 0, bytes.length) : undefined;
-      if (!isText) found.set(start, { bytes, at: this.#followed.place(start), loaded: false });
+      if (!isText) found.set(start, { bytes, at: start, loaded: false });
       else if (text !== undefined && !texts.has(text))
         found.set(start, { bytes: latin1(text), at: undefined, loaded: false });
     }
     for (const bytes of this.#hooks.loaded) {
       if (typeof bytes === "string") continue;
       const start = bytes.byteOffset - byteOffset;
-      if (bytes.buffer === buffer) found.set(start, { bytes, at: this.#followed.place(start), loaded: true });
+      if (bytes.buffer === buffer) found.set(start, { bytes, at: start, loaded: true });
       // The bytes of STRING stand in the pickle in another form.
       else elsewhere.push({ bytes, at: undefined, loaded: true });
     }

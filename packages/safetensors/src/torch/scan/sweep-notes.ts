@@ -1,5 +1,5 @@
 import { MAX_NESTED_LITERALS } from "../limits.ts";
-import { type Oddity, type SweepEnd, type SweepVisitor, sweepPickle } from "./sweep.ts";
+import { type BytesPlace, type Oddity, type SweepEnd, type SweepVisitor, sweepPickle } from "./sweep.ts";
 
 /** A place in a pickle. */
 export type Literal = readonly [start: number, end: number, isText: boolean];
@@ -16,9 +16,9 @@ export class SweepNotes implements SweepVisitor {
   readonly literals: Literal[] = [];
   readonly #bytes: Uint8Array;
 
-  constructor(bytes: Uint8Array, start: number) {
+  constructor(bytes: Uint8Array, start: number, passed: readonly BytesPlace[] = []) {
     this.#bytes = bytes;
-    this.ended = sweepPickle(bytes, start, this);
+    this.ended = sweepPickle(bytes, start, this, passed);
   }
 
   /** Indices of the memo that the pickle asks for; nothing if there are too many. */

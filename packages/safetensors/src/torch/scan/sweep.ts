@@ -1,6 +1,7 @@
 import { argumentEnd } from "../pickle/extent.ts";
 import { OPCODE_NAMES } from "../pickle/opcodes.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
+import type { FindingCode } from "./finding.ts";
 import { OPCODE_PROTOCOLS } from "./opcode-table.ts";
 
 /** Why a sweep ended: at STOP, at a byte that is no opcode or has a malformed argument, or where the bytes end. */
@@ -8,12 +9,16 @@ export type SweepEnd = "stop" | "invalid" | "cut";
 
 /** What a sweep reports. Offsets are those of the opcode. */
 export interface SweepVisitor {
+  /** Whether the sweep begins in the middle of a pickle. */
+  readonly isLate?: boolean;
   /** A literal, by its place; `text` for text, which is UTF-8. */
   literal?(start: number, end: number, text: boolean): void;
   /** Something is taken from the memo. */
   recall?(index: number): void;
   /** A name. Of STACK_GLOBAL, those whose text is found by looking back; the others are the oddity `hidden`. */
   name?(module: string, name: string, at: number): void;
+  /** Something is called, or its state is set. */
+  call?(at: number): void;
   /** An opcode that is an oddity where it stands. */
   oddity?(oddity: Oddity, at: number): void;
 }
@@ -21,16 +26,37 @@ export interface SweepVisitor {
 /** An oddity that the opcodes alone show. */
 export type Oddity = "protocol" | "newer" | "overwritten" | "extension" | "buffer" | "hidden";
 
+/** Oddities as findings. */
+export const ODDITIES: Readonly<Record<Oddity, readonly [code: FindingCode, message: string]>> = {
+  protocol: ["odd-protocol", "announces its protocol twice, late, or one that is not known"],
+  newer: ["newer-opcode", "uses an opcode that is newer than its protocol"],
+  overwritten: ["memo-overwritten", "overwrites what it has memorized"],
+  extension: ["extension-code", "asks for a registered extension, which can stand for any name"],
+  buffer: ["outside-buffer", "wants a buffer from outside the file"],
+  hidden: ["hidden-name", "asks for a name that cannot be followed"],
+};
+
+export const STACK_GLOBAL: number = 0x93;
+
+/** Where bytes lie. */
+export interface BytesPlace {
+  readonly at: number;
+  readonly length: number;
+}
+
 /**
  * Goes from opcode to opcode without a stack, as a disassembler does: it sees what a stack machine does not, the
  * literals that are dropped again, and goes on where one stops. It knows names only by what stands before them.
+ *
+ * @param passed bytes between opcodes that are none, in their order.
  */
 export function sweepPickle(
   bytes: Uint8Array,
   start: number,
   visitor: SweepVisitor = {},
+  passed: readonly BytesPlace[] = [],
 ): { end: number; why: SweepEnd } {
-  return new Sweep(bytes, start, visitor).run();
+  return new Sweep(bytes, start, visitor, passed).run();
 }
 
 class Sweep {
@@ -38,6 +64,7 @@ class Sweep {
   readonly #view: DataView;
   readonly #visitor: SweepVisitor;
   readonly #start: number;
+  readonly #passed: readonly BytesPlace[];
   #protocol = 1;
   #said = new Set<Oddity>();
   /** Memo indices that count up need no set. */
@@ -48,27 +75,30 @@ class Sweep {
   #before: string | undefined;
   readonly #texts = new Map<number, string>();
 
-  constructor(bytes: Uint8Array, start: number, visitor: SweepVisitor) {
+  constructor(bytes: Uint8Array, start: number, visitor: SweepVisitor, passed: readonly BytesPlace[]) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#visitor = visitor;
     this.#start = start;
+    this.#passed = passed;
   }
 
   run(): { end: number; why: SweepEnd } {
     const bytes = this.#bytes;
     let at = this.#start;
+    let nextPassed = 0;
     for (let count = 0; at < bytes.length; count++) {
       const code = bytes[at]!;
       const protocol = OPCODE_PROTOCOLS[code];
       // STACK_GLOBAL as one of the first finds no two values: what begins with its byte is data.
-      const isImpossible = code === 0x93 && count < 2;
+      const isImpossible = code === STACK_GLOBAL && count < 2 && !this.#visitor.isLate;
       if (protocol === undefined || isImpossible) return { end: at, why: "invalid" };
       const next = argumentEnd(bytes, at + 1, code);
       if (next === undefined || next > bytes.length) return { end: at, why: "cut" };
       if (code >= 0x80 || protocol > this.#protocol) this.#check(code, at, protocol);
       this.#visit(code, at, next);
       at = next;
+      for (; at === this.#passed[nextPassed]?.at; nextPassed++) at += this.#passed[nextPassed]!.length;
       if (code === 0x2e) return { end: at, why: "stop" };
     }
     return { end: at, why: "cut" };
@@ -145,6 +175,12 @@ class Sweep {
           else this.#say("hidden", at);
         }
         return this.#push(undefined);
+      case 0x52: // REDUCE
+      case 0x6f: // OBJ
+      case 0x81: // NEWOBJ
+      case 0x92: // NEWOBJ_EX
+      case 0x62: // BUILD
+        return this.#visitor.call?.(at);
       default:
     }
   }

@@ -33,10 +33,23 @@ const MADE: readonly (readonly [what: string, value: Uint8Array, code?: Row[3]])
     call("copyreg.__newobj_ex__", global("torch.Tensor"), tuple(), { cdata: 8 }),
     "constructor-call",
   ],
+  [
+    "arguments that another call makes",
+    call("copyreg.__newobj_ex__", global("builtins.bytes"), call("builtins.tuple", [2 ** 30]), {}),
+    "indirect-call",
+  ],
+  ["a dict of keywords", made("builtins.dict", [], { a: 1 })],
   ["a tensor without keywords", made("torch.Tensor", [], {})],
   ["bytes by number", newObject("builtins.bytes", 2 ** 40), "allocation"],
   ["bytes by a helper", call("copyreg.__newobj__", global("builtins.bytes"), 2 ** 40), "allocation"],
   ["bytes by a number of NumPy's", newObject("builtins.bytes", call("builtins.int", "9")), "allocation"],
+  [
+    "bytes by a tensor, which is a number too",
+    call("builtins.bytes", call("torch._utils._rebuild_meta_tensor_no_storage", 9)),
+    "allocation",
+  ],
+  ["bytes of text", newObject("builtins.bytes", encoded("abc"))],
+  ["a set of a list", call("builtins.set", call("builtins.list", ["a"]))],
   ["a storage by number", newObject("torch.UntypedStorage", 2 ** 40), "allocation"],
   ["a tensor by number", call("torch.Tensor", 2 ** 40), "allocation"],
   ["a tensor by a size", call("torch.FloatTensor", call("torch.Size", tuple(9))), "allocation"],
@@ -101,6 +114,26 @@ const DELAYED: typeof MADE = [
     ]),
     "constructor-call",
   ],
+  [
+    "a model with keywords in what a call copies",
+    keeps(LINEAR, [], call("collections.OrderedDict", [["eps", 1]])),
+    "indirect-call",
+  ],
+  ["keywords that are handed over", made("functools.partial", [global(LINEAR)], { eps: 1 }), "indirect-call"],
+  [
+    "the same by a helper",
+    call("copyreg.__newobj_ex__", global("functools.partial"), tuple(global(LINEAR)), { eps: 1 }),
+    "indirect-call",
+  ],
+  ["two states", built(keeps(LINEAR, [], null), tuple(global(LINEAR), tuple(), null, null)), "indirect-call"],
+  ["an optimizer with numbers", keeps("torch.optim.adamw.AdamW", [], { lr: 1, betas: tuple(1, 2) })],
+  ["a schedule with text", keeps("torch.optim.lr_scheduler.ReduceLROnPlateau", [], { mode: "min" })],
+  [
+    "an optimizer with an object",
+    keeps("torch.optim.adamw.AdamW", [], { lr: call("argparse.Namespace") }),
+    "constructor-call",
+  ],
+  ["a dict of lists", keeps("builtins.dict", [], { a: [1, 2] })],
   ["a model without keywords", keeps(YOLO, [], {})],
   ["a model by a helper", partial("copyreg.__newobj__", global(YOLO), "evil.yaml"), "constructor-call"],
   ["a call by NEWOBJ", newObject("functools.partial", global(YOLO), "evil.yaml"), "constructor-call"],
@@ -122,6 +155,9 @@ const DEFAULTS: typeof MADE = [
   ["nothing", defaults(push(null))],
   ["dicts of lists", defaults(partial("collections.defaultdict", global("builtins.list")))],
   ["a scaler of gradients", defaults(global("torch.amp.grad_scaler._refresh_per_optimizer_state"))],
+  ["tensors", defaults(global("torch.Tensor"))],
+  ["numbers of NumPy's", defaults(global("numpy.float64"))],
+  ["a number", defaults(partial("builtins.int", 3))],
   ["a model", defaults(global(YOLO)), "indirect-call"],
   ["a layer", defaults(partial(LINEAR, 3, 2)), "indirect-call"],
   ["memory", defaults(partial("builtins.bytearray", 2 ** 40)), "allocation"],
@@ -224,4 +260,16 @@ test("a long tuple that is handed to many calls ends", async () => {
     const value = concat([long, assemble("BINPUT", 0, "POP"), ...calls, assemble("NONE")]);
     await checkRow([path, pickle(value), "incomplete", "limit"]);
   }
+});
+
+test("a partial call with many states makes missing values of many dicts, and is judged once", async () => {
+  const state = tuple(global("builtins.list"), tuple(), {}, null);
+  const value = concat([
+    concat([partial("builtins.list"), assemble("BINPUT", 0, "POP"), state, assemble("BINPUT", 1, "POP")]),
+    concat([global("collections.defaultdict"), assemble("BINPUT", 2, "POP")]),
+    repeat(20_000, "BINGET", 0, "BINGET", 1, "BUILD", "POP"),
+    repeat(20_000, "BINGET", 2, "BINGET", 0, "TUPLE1", "REDUCE", "POP"),
+    assemble("NONE"),
+  ]);
+  await checkRow(["", pickle(value), "incomplete", "indirect-call"]);
 });

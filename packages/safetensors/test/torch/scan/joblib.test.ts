@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { MAX_GLOBAL_LENGTH } from "../../../src/torch/limits.ts";
 import { concat } from "../../support.ts";
 import { assemble, type Part, repeat, text, uint } from "../pickle/assembler.ts";
 import { call, global, type Plain, push, tuple } from "../torch-file.ts";
@@ -40,6 +41,23 @@ const padTo = (size: number, ...parts: readonly Part[]): Uint8Array => {
 const aligned = (alignment: Plain): Uint8Array => state(2, { numpy_array_alignment_bytes: alignment });
 const ofType = (type: Uint8Array): Uint8Array => state(2, { dtype: type });
 const BYTES = new Uint8Array(8).fill(1);
+const OBJECT = dtype("O8", tuple(3, "|", null, null, null, -1, -1, 63));
+const objects = (type: Uint8Array): Uint8Array => state(1, { dtype: type, allow_mmap: false });
+
+/** A file with an array, after a frame that ends so many bytes after the array begins. */
+function framed(more: number): Uint8Array {
+  const opcodes = assemble(MADE, state(2), "BUILD");
+  return assemble("PROTO", 4, "FRAME", uint(8, opcodes.length + more), opcodes, BYTES, "STOP");
+}
+
+/** A pickle that calls a name of which it takes the module from its memo. */
+function recalling(name: string): Uint8Array {
+  return concat([
+    assemble("PROTO", 4, text("collections"), "MEMOIZE", "POP", "BINGET", 0, text(name), "MEMOIZE"),
+    assemble("STACK_GLOBAL", "EMPTY_TUPLE", "REDUCE", "STOP"),
+  ]);
+}
+
 const FIELDS = new Map([["a", tuple(call("numpy.dtype", "O8", false, true), 0)]]);
 
 const HONEST: readonly Row[] = [
@@ -60,9 +78,116 @@ const HONEST: readonly Row[] = [
   [
     "objects among fields",
     file(
-      ofType(dtype("V8", tuple(3, "|", null, tuple("a"), FIELDS, 8, 1, 27))),
+      objects(dtype("V8", tuple(3, "|", null, tuple("a"), FIELDS, 8, 1, 27))),
       assemble("PROTO", 5, "NONE", "STOP"),
     ),
+    "clean",
+  ],
+  ["a frame that ends where an array begins", framed(0), "clean"],
+  ["opcodes that a first read cuts", file(state(2), concat([BYTES, repeat(40_000, "NONE", "POP")])), "clean"],
+  [
+    "an array of objects that names the module of a class again",
+    file(objects(OBJECT), recalling("OrderedDict"), assemble(text("x"), "BINPUT", 0, "POP", MADE)),
+    "clean",
+  ],
+  [
+    "an array of objects that names a type of NumPy again",
+    file(
+      objects(OBJECT),
+      recalling("OrderedDict"),
+      assemble(
+        text("joblib.numpy_pickle"),
+        "BINPUT",
+        0,
+        text("NumpyArrayWrapper"),
+        "STACK_GLOBAL",
+        "EMPTY_TUPLE",
+        "NEWOBJ",
+      ),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects that calls what is none to others",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble(
+          "PROTO",
+          4,
+          global("collections.OrderedDict"),
+          "MEMOIZE",
+          "POP",
+          text("collections"),
+          "MEMOIZE",
+        ),
+        assemble(
+          "POP",
+          "BINGET",
+          0,
+          "EMPTY_TUPLE",
+          "REDUCE",
+          "BINGET",
+          1,
+          text("OrderedDict"),
+          "STACK_GLOBAL",
+        ),
+        assemble("EMPTY_TUPLE", "REDUCE", "STOP"),
+      ]),
+      assemble(text("x"), "BINPUT", 0, "BINPUT", 1, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects in which a name is none to others",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble("PROTO", 4, text("collections"), "MEMOIZE", "POP", "BINGET", 0, text("OrderedDict")),
+        assemble(
+          "STACK_GLOBAL",
+          "BINGET",
+          0,
+          text("OrderedDict"),
+          "STACK_GLOBAL",
+          "EMPTY_TUPLE",
+          "REDUCE",
+          "STOP",
+        ),
+      ]),
+      assemble("NONE", "BINPUT", 0, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects that names a class of two texts",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble("PROTO", 4, text("collections"), "MEMOIZE", text("OrderedDict"), "MEMOIZE", "POP", "POP"),
+        assemble("BINGET", 0, "BINGET", 1, "STACK_GLOBAL", "STOP"),
+      ]),
+      assemble(text("x"), "BINPUT", 0, "BINPUT", 1, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects that calls what is an object to others",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble("PROTO", 4, global("collections.OrderedDict"), "MEMOIZE", "POP"),
+        assemble("BINGET", 0, "EMPTY_TUPLE", "REDUCE", "STOP"),
+      ]),
+      assemble(call("collections.OrderedDict"), "BINPUT", 0, "POP", MADE),
+    ),
+    "clean",
+  ],
+  ["an array that a first read cuts", file(state(50_000), new Uint8Array(200_000)), "clean"],
+  ["bytes that refer to what is outside", file(state(2), padTo(8, "BINPERSID", 0xff)), "clean"],
+  [
+    "bytes that name nothing of which anything is made",
+    file(state(2), padTo(8, "INT", "'x\n", "NONE", "STACK_GLOBAL", 0xff)),
     "clean",
   ],
   [
@@ -73,6 +198,19 @@ const HONEST: readonly Row[] = [
 ];
 
 const ODD: readonly Row[] = [
+  [
+    "objects that are to be mapped into memory",
+    file(ofType(OBJECT), assemble("PROTO", 5, "NONE", "STOP")),
+    "incomplete",
+    "malformed-pickle",
+  ],
+  ["a frame that goes on after an array began", framed(1), "incomplete", "malformed-pickle"],
+  [
+    "more dimensions than there are",
+    file(state(2, { shape: tuple(...Array<number>(64).fill(1), 2) }), BYTES),
+    "incomplete",
+    "malformed-pickle",
+  ],
   ["true for an alignment", file(aligned(true), BYTES), "incomplete", "malformed-pickle"],
   ["a large alignment", file(aligned(257), BYTES), "incomplete", "malformed-pickle"],
   [
@@ -125,6 +263,15 @@ const ODD: readonly Row[] = [
     "incomplete",
     "malformed-pickle",
   ],
+  [
+    "a type of two arguments",
+    file(
+      ofType(assemble(call("numpy.dtype", "f4", false), tuple(3, "<", null, null, null, -1, -1, 0), "BUILD")),
+      BYTES,
+    ),
+    "incomplete",
+    "malformed-pickle",
+  ],
   ["a type without a state", file(ofType(call("numpy.dtype", "f4", false, true)), BYTES), "incomplete"],
   ["no class of arrays", file(state(2, { subclass: global("argparse.Namespace") }), BYTES), "incomplete"],
   ["one key more", file(state(2, { read: null }), BYTES), "incomplete", "malformed-pickle"],
@@ -158,6 +305,10 @@ const ODD: readonly Row[] = [
     "malformed-pickle",
   ],
 ];
+
+const INNER = assemble("PROTO", 2, "NONE", "STOP");
+
+const LOADED = call("torch.storage._load_from_bytes", assemble("SHORT_BINBYTES", INNER.length, INNER));
 
 const OTHERS: readonly Row[] = [
   [
@@ -210,6 +361,130 @@ const OTHERS: readonly Row[] = [
     "forbidden-global",
   ],
   [
+    "the same after many of them",
+    file(state(10), padTo(40, repeat(5, "PROTO", 2), SYSTEM, "STOP")),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
+    "pickle.load makes a name of other texts than those that stand before it, after what the machine refuses",
+    file(
+      state(30),
+      padTo(
+        120,
+        assemble(
+          global("collections.OrderedDict"),
+          "EMPTY_DICT",
+          "BUILD",
+          "POP",
+          text("numexpr"),
+          text("evaluate"),
+        ),
+        assemble(text("collections"), text("OrderedDict"), "POP", "POP", "STACK_GLOBAL", text("1"), "TUPLE1"),
+        assemble("REDUCE", "STOP"),
+      ),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "the same right after it, and with no end",
+    file(
+      state(10),
+      padTo(
+        40,
+        text("numexpr"),
+        text("evaluate"),
+        "PUT",
+        "' 7\n",
+        "STACK_GLOBAL",
+        "EMPTY_TUPLE",
+        "REDUCE",
+        0xff,
+      ),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "pickle.load calls what has a longer name than is looked at",
+    file(
+      state(MAX_GLOBAL_LENGTH),
+      padTo(
+        4 * MAX_GLOBAL_LENGTH,
+        ...[text("numexpr"), "BINUNICODE", uint(4, MAX_GLOBAL_LENGTH), repeat(MAX_GLOBAL_LENGTH, "'a")],
+        ...["STACK_GLOBAL", "EMPTY_TUPLE", "REDUCE", "STOP"],
+      ),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "pickle.load asks for a name that a call makes",
+    file(
+      state(30),
+      padTo(
+        120,
+        text("numexpr"),
+        call("builtins.str", "evaluate"),
+        "STACK_GLOBAL",
+        text("1"),
+        "TUPLE1",
+        "REDUCE",
+        "STOP",
+      ),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "pickle.load overwrites the memo",
+    file(state(10), padTo(40, "NONE", "BINPUT", 0, "BINPUT", 0, "STOP")),
+    "incomplete",
+    "memo-overwritten",
+  ],
+  [
+    "pickle.load loads other bytes than joblib",
+    file(state(20), concat([padTo(80, "POP", LOADED, "STOP"), assemble("POP", LOADED)])),
+    "incomplete",
+    "indirect-load",
+  ],
+  [
+    "pickle.load calls a name that an array of objects recalls from another memo",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble("PROTO", 4, text("collections"), "MEMOIZE", text("OrderedDict"), "MEMOIZE", "POP", "POP"),
+        assemble("BINGET", 0, "BINGET", 1, "STACK_GLOBAL", "EMPTY_TUPLE", "REDUCE", "STOP"),
+      ]),
+      assemble(text("numexpr"), "BINPUT", 0, "POP", text("evaluate"), "BINPUT", 1, "POP", MADE),
+    ),
+    "incomplete",
+    "unknown-global",
+  ],
+  [
+    "the same, where bytes before look as text",
+    file(
+      objects(OBJECT),
+      concat([
+        assemble(
+          "PROTO",
+          4,
+          text("collections"),
+          "BINPUT",
+          0,
+          text("OrderedDict"),
+          "LONG_BINPUT",
+          uint(4, 0x94),
+        ),
+        assemble("POP", "POP", "BINGET", 0, "SHORT_BINBYTES", 6, 0x8c, 5, "'matc", "POP", "BINGET", 0x94),
+        assemble("STACK_GLOBAL", "EMPTY_TUPLE", "REDUCE", "STOP"),
+      ]),
+      assemble(text("numexpr"), "BINPUT", 0, "POP", text("match"), "LONG_BINPUT", uint(4, 0x94), "POP", MADE),
+    ),
+    "incomplete",
+  ],
+  [
     "pickle.load calls a class that joblib only finds named",
     file(
       state(16),
@@ -235,5 +510,37 @@ test("random arrays name nothing, also to those who take them for opcodes", asyn
   );
 });
 
-test("a protocol that is announced again and again in an array ends", () =>
-  checkRow(["", file(state(10_000), repeat(20_000, "PROTO", 2)), "incomplete", "odd-protocol"]));
+test("names behind an array and a failure are listed", async () => {
+  const bytes = file(state(2), concat([new Uint8Array(8), assemble("POP", "POP", SYSTEM)]));
+  const { globals } = await scanned(bytes);
+  assert.ok(globals.some(({ name }) => /\bsystem$/.test(name)));
+});
+
+test("where an array cannot be followed, nothing is said of how arrays are used", async () => {
+  const { findings } = await scanned(file(state(2, { read: null }), BYTES));
+  assert.deepEqual(
+    findings.map(({ message }) => /another way/.test(message)),
+    findings.map(() => false),
+  );
+  assert.ok(findings.length > 0);
+});
+
+test("many arrays take no longer than as many opcodes", async () => {
+  const first = assemble(
+    global(WRAPPER),
+    "BINPUT",
+    0,
+    "EMPTY_TUPLE",
+    "NEWOBJ",
+    state(1),
+    "BINPUT",
+    1,
+    "BUILD",
+    "'byte",
+    "POP",
+  );
+  const other = assemble("BINGET", 0, "EMPTY_TUPLE", "NEWOBJ", "BINGET", 1, "BUILD", "'byte", "POP");
+  const start = performance.now();
+  await checkRow(["", assemble("PROTO", 4, first, repeat(10_000, other), "NONE", "STOP"), "clean"]);
+  assert.ok(performance.now() - start < 5000);
+});

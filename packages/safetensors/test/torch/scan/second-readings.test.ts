@@ -149,10 +149,20 @@ const MEMBERS: readonly Row[] = [
     "dangerous",
     "forbidden-global",
   ],
-  ...["x.py", "x.PYC", "lib/x.pyd", "x.so", "x.dll", "x.dylib", ".data/extern_modules"].map(
-    (name): Row => [`a member ${name}`, python(name), "incomplete", "contains-code"],
-  ),
+  ...[
+    "x.py",
+    "x.PYC",
+    "lib/x.pyd",
+    "x.so",
+    "libc.so.6",
+    "x.pyz",
+    "x.dll",
+    "x.dylib",
+    ".data/extern_modules",
+    "site-packages/x.pth",
+  ].map((name): Row => [`a member ${name}`, python(name), "incomplete", "contains-code"]),
   ["a member that only sounds like code", python("happy"), "clean"],
+  ["a member with a name as PyTorch files have", python("model.pth"), "clean"],
   [
     "a module in another ZIP archive",
     buildZip([{ name: "__main__.py", data: utf8("import os") }]),
