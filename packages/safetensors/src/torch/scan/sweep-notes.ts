@@ -57,7 +57,12 @@ export function looksLoadable(bytes: Uint8Array, start = 0, end: number = bytes.
 
 /** Whether bytes begin like an array of NumPy, which may hold a pickle: it loads any member of a ZIP archive so. */
 export function looksLikeNpy(bytes: Uint8Array, start = 0, end: number = bytes.length): boolean {
-  return end - start >= NPY.length && NPY.every((byte, index) => bytes[start + index] === byte);
+  // Asked for each member of an archive, so most answers come from the first byte.
+  return (
+    bytes[start] === NPY[0] &&
+    end - start >= NPY.length &&
+    NPY.every((byte, index) => bytes[start + index] === byte)
+  );
 }
 
 const NPY = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
