@@ -45,7 +45,7 @@ export function joinShards(
     for (const [whole, parts] of shard.renamed) {
       // What was left out may be no tensor, of which an index knows nothing.
       if (parts.length === 0 ? weightMap?.get(whole) === file : isTaken(whole, file)) wholes.set(whole, file);
-      renamed.set(whole, parts);
+      if (parts.length > 0 || !renamed.has(whole)) renamed.set(whole, parts);
       for (const part of parts) wholeOf.set(part, whole);
     }
     for (const name of shard.keys()) {

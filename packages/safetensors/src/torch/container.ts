@@ -19,9 +19,10 @@ export interface Place {
 /** Children of a training checkpoint that hold tensors, but not the model's. */
 const TRAINING_STATE = /^(?:optim.*|lr_scheduler.*|callbacks|loops)$/;
 
-/** Tensors beside a model that are none of its weights. */
+/** Tensors beside a model that are none of its weights: random states always, the others as numbers or beside training state. */
+const RANDOM_STATE = /^(?:.+_)?rng_states?$/;
 const TRAINING_VALUE =
-  /^(?:.+_)?(?:loss(?:es)?|rng_states?|epochs?|steps?|iterations?|metrics?|scores?|accuracy)$|^best_/;
+  /^(?:.+_)?(?:loss(?:es)?|epochs?|steps?|iterations?|metrics?|scores?|accuracy)$|^best_/;
 
 const STATE_DICT = "state_dict";
 
@@ -77,9 +78,11 @@ function innerPlace(place: Place, { isWanted, known }: Search): Place | undefine
   for (const { key, value } of children(place.container)) {
     if (isWanted(value)) {
       hasTensors = true;
+      if (RANDOM_STATE.test(key)) continue;
       if (!TRAINING_VALUE.test(key)) hasWeights = true;
       else if (!isScalar(value)) hasValues = true;
     } else if (isContainer(value)) {
+      if (RANDOM_STATE.test(key)) continue;
       if (TRAINING_STATE.test(key)) isTraining = true;
       else if (
         (places.length < MAX_LISTED_PLACES || key === STATE_DICT) &&

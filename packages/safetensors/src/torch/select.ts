@@ -187,7 +187,9 @@ class TakenTensors {
     const clash = parts.find(([part]) => this.tensors.has(part) && !this.#gaveWay(part));
     if (clash) {
       const text = `two tensors get the name ${quote(clash[0])}`;
-      return this.refuse(name, new SafetensorsError("AMBIGUOUS", text, { tensor: clash[0] }));
+      const error = new SafetensorsError("AMBIGUOUS", text, { tensor: clash[0] });
+      if (parts.some(([part]) => this.#isWanted(part, name))) throw error;
+      return this.#leaveOut(name);
     }
     for (const [partName, part] of parts) {
       this.tensors.set(partName, part);

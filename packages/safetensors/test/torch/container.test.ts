@@ -77,6 +77,7 @@ test("the only child with tensors is taken, training state aside", async () => {
 test("the order of the keys does not matter, nor do losses and random states beside the model", async () => {
   const one = tensor({ size: [1], stride: [1] });
   assert.deepEqual(await found({ loss: one, model: { a: T } }), ["model", "a"]);
+  assert.deepEqual(await found({ net: { a: T }, rng_state: T, cuda_rng_state: [T, T] }), ["net", "a"]);
   // A name alone does not say that it is no weight.
   assert.deepEqual(await found({ score: T, backbone: { a: T } }), ["", "score", "backbone.a"]);
   for (const beside of [
@@ -229,7 +230,8 @@ test("a tensor that is given in parts is chosen as a whole or by part, and never
     ["x", T],
   ];
   for (const entries of [beside, beside.toReversed()]) {
-    await assert.rejects(open(entries, {}), raises("AMBIGUOUS", /"w\.real"/));
+    for (const options of [{}, { include: ["w.real"] }, { exclude: ["x"] }])
+      await assert.rejects(open(entries, options), raises("AMBIGUOUS", /"w\.real"/));
     const checkpoint = await open(entries, { exclude: ["w"] });
     assert.deepEqual([...checkpoint.keys()].sort(), ["w.real", "x"]);
     assert.deepEqual(checkpoint.get("w.real").shape, [3, 4]);
