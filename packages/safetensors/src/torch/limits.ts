@@ -65,6 +65,12 @@ export const INFLATE_ALLOWANCE: number = 16 * MiB;
 /** Pickles in a row in one file, each with its own read. Legacy PyTorch files have five. */
 export const MAX_STACKED_PICKLES = 10_000;
 
+/**
+ * Bytes beyond the end of a pickle that other readers than joblib are followed through, besides as many as the pickle has.
+ * There may be a pickle in a row after it, whose own readers are followed there.
+ */
+export const MAX_BYTES_BEYOND_PICKLE = 4096;
+
 /** Findings that a report lists for one file; all are counted, and the worst one decides the verdict. */
 export const MAX_FINDINGS = 1000;
 

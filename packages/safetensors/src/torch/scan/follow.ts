@@ -12,8 +12,13 @@ export interface Outcome {
   readonly failure?: { readonly at: number; readonly code: string; readonly reason: string };
 }
 
+/** Bytes of a later pickle in a row in which the first array is looked for. */
+const FIRST_LOOK = 4096;
+
 /** A pickle as one reader follows it. */
 export interface Followed {
+  /** What it is followed in. */
+  readonly bytes: Uint8Array;
   /** What a sweep shows that passes over the same arrays. */
   readonly notes: SweepNotes;
   readonly hooks: ScanHooks;
@@ -22,18 +27,24 @@ export interface Followed {
 
 /** Follows one pickle from `start` as joblib does. No error ends it. */
 export function followPickle(bytes: Uint8Array, start: number): Followed {
-  const notes = new SweepNotes(bytes, start);
-  const hooks = new ScanHooks(notes.recalled, "joblib", bytes);
-  const outcome = run(bytes, start, hooks);
-  // A sweep knows neither where an array ends nor, before that, what the opcodes after it recall.
-  return hooks.arrays.made === 0 ? { notes, hooks, outcome } : followArrays(bytes, start, "joblib");
+  // A sweep that takes arrays for opcodes can go on to the end of the file for each pickle in a row; for the first one that
+  // costs no more than reading the file.
+  for (let length = start === 0 ? bytes.length : FIRST_LOOK; ; length *= 16) {
+    const near = bytes.subarray(0, start + length);
+    const notes = new SweepNotes(near, start);
+    const hooks = new ScanHooks(notes.recalled, "joblib", bytes);
+    const outcome = run(near, start, hooks);
+    // A sweep knows neither where an array ends nor, before that, what the opcodes after it recall.
+    if (hooks.arrays.made > 0) return followArrays(bytes, start, "joblib");
+    if (notes.ended.why !== "cut" || near.length === bytes.length) return { bytes, notes, hooks, outcome };
+  }
 }
 
 /** Follows a pickle that has arrays of joblib in it. */
 export function followArrays(bytes: Uint8Array, start: number, reader: JoblibReader): Followed {
   const hooks = new ScanHooks(undefined, reader, bytes);
   const outcome = run(bytes, start, hooks);
-  return { notes: new SweepNotes(bytes, start, hooks.arrays.passed), hooks, outcome };
+  return { bytes, notes: new SweepNotes(bytes, start, hooks.arrays.passed), hooks, outcome };
 }
 
 /** Whether a pickle goes on where the bytes end, so that more of them may help. */

@@ -1,5 +1,6 @@
 import { ObjectNode, type PyDict, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
+import { MAX_DIMENSIONS } from "./numpy-types.ts";
 import { sweepPickle } from "./sweep.ts";
 
 /** The class whose objects stand for arrays. */
@@ -22,13 +23,18 @@ export interface ArrayPlace {
   readonly padded: boolean;
 }
 
-const KEYS = ["subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"];
+/** The keys of a wrapper's state. */
+export const KEYS: readonly string[] = [
+  "subclass",
+  "shape",
+  "order",
+  "dtype",
+  "allow_mmap",
+  "numpy_array_alignment_bytes",
+];
 
 /** The types of arrays that joblib does not leave to pickle. */
 const SUBCLASSES = new Set(["numpy.ndarray", "numpy.matrix", "numpy.memmap"]);
-
-/** NumPy has no arrays of more dimensions. */
-const MAX_DIMENSIONS = 64;
 
 /** Padding that a byte can count. */
 const MAX_ALIGNMENT = 256;

@@ -2,15 +2,20 @@ import { ObjectNode, PyDict, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
 import type { KnownOf } from "./plain-data.ts";
 
-/** Types of numbers, text, bytes, times and records, as NumPy writes them. */
-const LETTERS = /^[biufcmMSUV]\d+$/;
+/** Types as NumPy writes them: a letter and bytes, or characters (U). */
+const TEXT = /^([biufcmMSUVO])(\d+)$/;
 
-/** Classes that are a type of numbers, text or records to NumPy; all others are objects to it. */
-const NUMBERS =
-  /^(?:ml_dtypes\.\w+|numpy\.(?:u?int\d+|float\d+|complex\d+|bool_?|str_|record)|builtins\.(?:int|float|bool|complex))$/;
+/** Types that another package adds to NumPy: a word and bits. */
+const ADDED = /^ml_dtypes\.[a-z]+(\d+)/;
 
-/** Of the largest number. */
-const MAX_ITEM_BITS = 256;
+/** Types whose size stands in the state. */
+const STATED = /^(?:[SUV]\d+|numpy\.record)$/;
+
+/** Bytes of a reference to an object, whatever is said of it. */
+const OBJECT_BYTES = 8;
+
+/** NumPy has no arrays of more dimensions. */
+export const MAX_DIMENSIONS = 64;
 
 /** Flags of a type that holds objects: these are references, which must be set, and cannot be read from bytes. */
 const OBJECT_FLAGS = 0b11011;
@@ -109,11 +114,11 @@ class Honesty {
     const inBase = base === null ? NOTHING : this.#ofParts([base], itemsOf);
     const inFields = fields === null ? NOTHING : this.#ofFields(fields);
     if (inBase === undefined || inFields === undefined || typeof flags !== "number") return false;
-    const hasObjects = inBase.hasObjects || inFields.hasObjects || this.#isOfObjects(type);
-    const end = this.#sizeOf(type, size);
-    this.#judged.set(type, { hasObjects, end });
-    // NumPy does not look whether the parts lie within an item.
-    if (inBase.end > end || inFields.end > end) return false;
+    const item = this.#ofItem(type, size);
+    // NumPy does not look whether the parts lie within an item, nor whether its size is less than none.
+    if (!(Math.max(inBase.end, inFields.end) <= item.end)) return false;
+    const hasObjects = inBase.hasObjects || inFields.hasObjects || item.hasObjects;
+    this.#judged.set(type, { hasObjects, end: item.end });
     return hasObjects ? (flags & OBJECT_FLAGS) === OBJECT_FLAGS : (flags & NO_BYTES_FLAGS) === 0;
   }
 
@@ -142,29 +147,33 @@ class Honesty {
       const judged = this.#judged.get(inner);
       // It gets its state later, or is a part of itself.
       if (judged === undefined && this.#states.has(inner)) return undefined;
-      if (judged?.hasObjects ?? this.#isOfObjects(inner)) hasObjects = true;
-      end = Math.max(end, endOf(judged?.end ?? this.#sizeOf(inner, null), where));
+      const item = judged ?? this.#ofItem(inner);
+      hasObjects ||= item.hasObjects;
+      end = Math.max(end, endOf(item.end, where));
     }
     return Number.isNaN(end) ? undefined : { hasObjects, end };
   }
 
-  /** Bytes of an item, at most: those of text and records stand in the state. */
-  #sizeOf({ args }: ObjectNode, stated: PickleValue | undefined): number {
+  /** What a type takes by what it is made of; no number of bytes for what NumPy does not write. */
+  #ofItem({ args }: ObjectNode, stated?: PickleValue): Extent {
     const [made] = args.items;
-    const isText = typeof made === "string";
-    const name = isText ? made : (this.#knownOf(made)?.path ?? "");
-    if (typeof stated === "number" && stated >= 0 && /^[SUV]\d+$|^numpy\.(?:record|str_)$/.test(name))
-      return stated;
-    const digits = Number(/\d+/.exec(name)?.[0] ?? MAX_ITEM_BITS);
-    if (!isText) return Math.ceil(digits / 8);
-    return name.startsWith("U") ? digits * 4 : digits;
+    const name = typeof made === "string" ? made : (this.#knownOf(made)?.path ?? "");
+    return { hasObjects: name.startsWith("O"), end: sizeOf(name, stated) };
   }
+}
 
-  /** Whether a type is one of objects by what it is made of, or is made in a way that does not tell. */
-  #isOfObjects({ args }: ObjectNode): boolean {
-    const [made] = args.items;
-    return typeof made === "string" ? !LETTERS.test(made) : !NUMBERS.test(this.#knownOf(made)?.path ?? "");
+/** Bytes of an item, neither more nor less; NaN for what is none. */
+function sizeOf(name: string, stated: PickleValue | undefined): number {
+  if (stated !== undefined && STATED.test(name)) return isCount(stated) ? stated : Number.NaN;
+  const bits = ADDED.exec(name)?.[1];
+  if (bits !== undefined) {
+    const size = Math.ceil(Number(bits) / 8);
+    // NumPy believes the state here, too.
+    return stated === undefined || stated === size ? size : Number.NaN;
   }
+  const [, letter, digits] = TEXT.exec(name) ?? [];
+  if (letter === "O") return OBJECT_BYTES;
+  return Number(digits) * (letter === "U" ? 4 : 1);
 }
 
 function valuesOf(dict: PyDict): PickleValue[] {
@@ -178,7 +187,9 @@ function endOfField(size: number, offset: PickleValue | undefined): number {
 
 /** The bytes of an array of a shape; NaN for what is none. */
 function itemsOf(size: number, shape: PickleValue | undefined): number {
-  if (!(shape instanceof PyTuple) || !shape.items.every(isCount)) return Number.NaN;
+  // Many types may share a shape.
+  if (!(shape instanceof PyTuple) || shape.items.length > MAX_DIMENSIONS) return Number.NaN;
+  if (!shape.items.every(isCount)) return Number.NaN;
   return shape.items.reduce<number>((bytes, count) => bytes * (count as number), size);
 }
 

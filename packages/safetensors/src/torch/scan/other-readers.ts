@@ -1,12 +1,14 @@
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
+import { MAX_BYTES_BEYOND_PICKLE } from "../limits.ts";
 import { NOT_CALLABLE } from "../pickle/calls.ts";
+import { argumentEnd } from "../pickle/extent.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
-import type { GlobalRef } from "../pickle/values.ts";
+import { GlobalRef } from "../pickle/values.ts";
 import { type Followed, followArrays, type Outcome } from "./follow.ts";
-import type { JoblibReader } from "./joblib.ts";
+import { type JoblibReader, KEYS } from "./joblib.ts";
 import type { PassedArray } from "./joblib-arrays.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
-import type { ScanHooks } from "./pickle-hooks.ts";
+import { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import { ODDITIES, STACK_GLOBAL, sweepPickle } from "./sweep.ts";
 
@@ -15,9 +17,30 @@ const OTHER_READERS: readonly JoblibReader[] = ["old joblib", "pickle"];
 
 const READING = "to a reader that takes an array for opcodes, ";
 
-/** How the others follow a pickle in which there are arrays of joblib. */
-export function followOthers({ hooks }: Followed, bytes: Uint8Array, start: number): Followed[] {
-  return hooks.arrays.made > 0 ? OTHER_READERS.map((reader) => followArrays(bytes, start, reader)) : [];
+/**
+ * How the others follow a pickle in which there are arrays of joblib. Not far beyond its end: for each pickle in a row
+ * they could go on to the end of the file.
+ */
+export function followOthers(
+  { hooks, outcome, notes }: Followed,
+  bytes: Uint8Array,
+  start: number,
+): Followed[] {
+  if (hooks.arrays.made === 0) return [];
+  const end = outcome.end ?? notes.ended.end;
+  const near = bytes.subarray(0, end + (end - start) + MAX_BYTES_BEYOND_PICKLE);
+  return OTHER_READERS.map((reader) => followArrays(near, start, reader));
+}
+
+/** Whether another reader goes on in `bytes` where it is not followed, which random bytes do not. */
+export function goesTooFar(bytes: Uint8Array, { bytes: near, notes, hooks }: Followed): boolean {
+  if (near.length === bytes.length) return false;
+  const { end, why } = notes.ended;
+  if (hooks.arrays.isCut) return true;
+  // A literal whose length is random ends nowhere.
+  return (
+    why === "cut" && (end >= near.length || (argumentEnd(near, end + 1, near[end]!) ?? 0) <= bytes.length)
+  );
 }
 
 /** What is wrong to others only. That they fail in the bytes of an array is as it should be: random bytes name nothing. */
@@ -28,6 +51,22 @@ export function draftsOfOthers(bytes: Uint8Array, joblib: Followed, others: read
 }
 
 const MEMOIZE = 0x94;
+
+const FRAME = 0x95;
+
+/** Texts of files of joblib besides names and keys. */
+const USUAL = [
+  "C",
+  "F",
+  "O8",
+  "numpy",
+  "numpy.core.multiarray",
+  "numpy._core.multiarray",
+  "_reconstruct",
+  "ndarray",
+];
+
+type Failure = NonNullable<Outcome["failure"]>;
 
 type Name = Pick<GlobalRef, "module" | "name" | "at">;
 
@@ -40,6 +79,8 @@ class OtherFindings {
   readonly #loaded: Set<string>;
   /** Modules that have names in the pickle. */
   readonly #modules: Set<string>;
+  /** Other texts that files of joblib have before an array of objects, or at its start. */
+  readonly #usual: Set<string>;
   /** An array of objects is a pickle, and is judged as one. Others read it with a memo that is not its own. */
   readonly #mixed: PassedArray | undefined;
   #mixedTexts: Map<number, number> | undefined;
@@ -48,12 +89,15 @@ class OtherFindings {
     this.#bytes = bytes;
     this.#names = new Set(Array.from(joblib.names.values(), ({ path }) => path));
     this.#modules = new Set(Array.from(joblib.names.keys(), ({ module }) => module));
+    this.#usual = new Set([...KEYS, ...USUAL]);
+    for (const { name } of joblib.names.keys()) this.#usual.add(name);
     this.#said = new Set(joblib.drafts.map(([code, message]) => `${code} ${message}`));
     this.#loaded = new Set(joblib.loaded.map((item) => this.#contentOf(item)));
     this.#mixed = joblib.arrays.passed.find(({ isPickle }) => isPickle);
   }
 
-  add({ hooks, notes, outcome }: Followed): void {
+  add(other: Followed): void {
+    const { hooks, notes, outcome } = other;
     hooks.checkValues();
     for (const [ref, known] of hooks.names) this.#judge(known, ref, ref.called);
     for (const [code, message, details] of hooks.drafts) {
@@ -62,7 +106,7 @@ class OtherFindings {
     }
     if (hooks.loaded.some((item) => !this.#loaded.has(this.#contentOf(item))))
       this.#add("indirect-load", "loads another pickle");
-    if (outcome.failure) return this.#sweepRest(outcome.failure);
+    if (outcome.failure) return this.#sweepRest(other, outcome.failure);
     for (const [oddity, at] of notes.oddities) {
       // An array of objects announces its own protocol.
       if (oddity !== "protocol") this.#add(...ODDITIES[oddity], at);
@@ -70,16 +114,27 @@ class OtherFindings {
   }
 
   /** The names after a failure: the machine refuses some opcodes that a reader of Python takes. */
-  #sweepRest({ at: failedAt, code, reason }: NonNullable<Outcome["failure"]>): void {
+  #sweepRest(other: Followed, { at: failedAt, code, reason }: Failure): void {
+    const { bytes } = other;
     // These end every reader: a name that is no text, and what cannot be called.
     const isNoName = this.#bytes[failedAt] === STACK_GLOBAL && code === "INVALID_PICKLE";
     if (isNoName || reason.endsWith(NOT_CALLABLE)) return;
     let hidden: number | undefined;
     let isUsed = false;
-    const { why } = sweepPickle(this.#bytes, failedAt, {
+    let asks = false;
+    // Nobody knows what becomes of these names.
+    const handedOn = new ScanHooks(undefined, "pickle", bytes);
+    const { why } = sweepPickle(bytes, failedAt, {
       isLate: true,
       name: (module, name, at) => {
+        asks = true;
         this.#judge(classifyGlobal(module, name), { module, name, at }, false);
+        // An array of objects is judged by what it does itself.
+        if (!this.#isMixed(at)) {
+          const ref = new GlobalRef(module, name, at);
+          ref.pushes++;
+          handedOn.onGlobal(ref);
+        }
         // Values that were dropped between may have made it look harmless.
         if (this.#bytes[at] === STACK_GLOBAL) hidden ??= at;
       },
@@ -87,11 +142,24 @@ class OtherFindings {
         if (oddity === "hidden") hidden ??= at;
       },
       call: () => {
+        asks = true;
         isUsed ||= hidden !== undefined;
       },
     });
     // Random bytes make one up now and then, but nothing of it.
     if (hidden !== undefined && (isUsed || why === "stop")) this.#add(...ODDITIES.hidden, hidden);
+    handedOn.checkValues();
+    for (const [code, message, details] of handedOn.drafts) this.#add(code, message, details?.at);
+    if (asks && this.#isOfFrame(failedAt, reason))
+      this.#add("malformed-pickle", "goes on where a frame does not let it", failedAt);
+    if (goesTooFar(this.#bytes, other)) this.#add("limit", "goes on far beyond the end of the pickle");
+  }
+
+  /** Whether only a frame ends the reading: Python's reader in C makes sure that its bytes are there, and forgets it. */
+  #isOfFrame(at: number, reason: string): boolean {
+    // No file has more bytes than five bytes count.
+    if (this.#bytes[at] === FRAME) return this.#bytes.subarray(at + 6, at + 9).every((byte) => byte === 0);
+    return / remain$|line does not end/.test(reason);
   }
 
   #judge(known: KnownGlobal, { module, name, at }: Name, called: boolean): void {
@@ -99,8 +167,10 @@ class OtherFindings {
     const [code, message] = judgeName(known, called) ?? [];
     if (code === undefined || this.#names.has(path) || !isPlainName(path)) return;
     if (this.#isMixed(at)) {
-      const isMadeUp = this.#isRecombined(name, at);
-      if (code === "forbidden-global" ? isMadeUp && this.#modules.has(module) : isMadeUp || !called) return;
+      // Each array of objects recalls the module of this one.
+      const isUsual = name === "dtype" || this.#usual.has(module);
+      const isHonest = this.#modules.has(module) || (code === "unknown-global" && isUsual);
+      if ((code === "unknown-global" && !called) || (isHonest && this.#isRecombined(name, at))) return;
     }
     this.#names.add(path);
     this.drafts.push([code, READING + message!, { at, global: path }]);

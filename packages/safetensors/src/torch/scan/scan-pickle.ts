@@ -4,7 +4,7 @@ import { decodeUtf8 } from "../pickle/text.ts";
 import type { PickleValue } from "../pickle/values.ts";
 import { type Followed, followPickle, wantsMore } from "./follow.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
-import { draftsOfOthers, followOthers } from "./other-readers.ts";
+import { draftsOfOthers, followOthers, goesTooFar } from "./other-readers.ts";
 import type { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import type { StorageUse } from "./storage-uses.ts";
@@ -95,7 +95,9 @@ class Findings {
       value,
       end: outcome.end ?? end,
       ended: why,
-      wantsMore: [this.#followed, ...this.#others].some(wantsMore),
+      wantsMore:
+        wantsMore(this.#followed) ||
+        this.#others.some((other) => wantsMore(other) && !goesTooFar(this.#bytes, other)),
       drafts: [...this.#drafts, ...draftsOfOthers(this.#bytes, this.#followed, this.#others)],
       globals: [...names, ...this.#swept],
       nested: [...this.#arrays(), ...this.#nested()],

@@ -58,7 +58,28 @@ function recalling(name: string): Uint8Array {
   ]);
 }
 
+/** A pickle that calls the type of NumPy as the one of an array of objects does. */
+function recallingType(): Uint8Array {
+  return concat([
+    assemble("PROTO", 4, text("numpy"), "MEMOIZE", "POP", "BINGET", 0, text("dtype"), "MEMOIZE"),
+    assemble("STACK_GLOBAL", tuple("O8", false, true), "REDUCE", "STOP"),
+  ]);
+}
+
 const FIELDS = new Map([["a", tuple(call("numpy.dtype", "O8", false, true), 0)]]);
+
+/** A call of a class that is harmless by its name. */
+const NAMED = global("ultralytics.nn.tasks.DetectionModel");
+const CONSTRUCTED = assemble(NAMED, text("evil.yaml"), "TUPLE1", "REDUCE");
+
+function framesAround(opcodes: Uint8Array): Uint8Array {
+  const inner = assemble("FRAME", uint(8, opcodes.length), opcodes);
+  return padTo(160, "FRAME", uint(8, inner.length), inner, "STOP");
+}
+
+const INNER = assemble("PROTO", 2, "NONE", "STOP");
+
+const LOADED = call("torch.storage._load_from_bytes", assemble("SHORT_BINBYTES", INNER.length, INNER));
 
 const HONEST: readonly Row[] = [
   ["another class of arrays", file(state(2, { subclass: global("numpy.matrix") }), BYTES), "clean"],
@@ -87,7 +108,7 @@ const HONEST: readonly Row[] = [
   ["opcodes that a first read cuts", file(state(2), concat([BYTES, repeat(40_000, "NONE", "POP")])), "clean"],
   [
     "an array of objects that names the module of a class again",
-    file(objects(OBJECT), recalling("OrderedDict"), assemble(text("x"), "BINPUT", 0, "POP", MADE)),
+    file(objects(OBJECT), recalling("OrderedDict"), assemble(text("shape"), "BINPUT", 0, "POP", MADE)),
     "clean",
   ],
   [
@@ -184,6 +205,55 @@ const HONEST: readonly Row[] = [
     "clean",
   ],
   ["an array that a first read cuts", file(state(50_000), new Uint8Array(200_000)), "clean"],
+  [
+    "an array of objects that recalls a type of NumPy, where others find a key",
+    file(objects(OBJECT), recallingType(), assemble(text("age"), "BINPUT", 0, "POP", MADE)),
+    "clean",
+  ],
+  [
+    "an array of objects that recalls a module, where others find the one of its function",
+    file(
+      objects(OBJECT),
+      recalling("OrderedDict"),
+      assemble(text("numpy._core.multiarray"), "BINPUT", 0, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects that holds a tensor, after a list that is none to others",
+    file(
+      objects(OBJECT),
+      assemble(
+        ...["PROTO", 4, "EMPTY_LIST", "MEMOIZE", "POP", "BINGET", 0, "NONE", "APPEND", "POP"],
+        ...[LOADED, "STOP"],
+      ),
+      assemble(text("x"), "BINPUT", 0, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "an array of objects that recalls a module, where others find an object",
+    file(objects(OBJECT), recalling("OrderedDict"), assemble(FLOAT, "BINPUT", 0, "POP", MADE)),
+    "clean",
+  ],
+  [
+    "an array of objects that recalls a module, where others find a number of NumPy",
+    file(
+      objects(OBJECT),
+      recalling("OrderedDict"),
+      assemble(
+        call("numpy._core.multiarray.scalar", FLOAT, assemble("SHORT_BINBYTES", 4, "'1234")),
+        ...["BINPUT", 0, "POP", MADE],
+      ),
+    ),
+    "clean",
+  ],
+  [
+    "bytes that ask for a name that is outside",
+    file(state(2), padTo(8, "NONE", "BINPERSID", text(""), "STACK_GLOBAL")),
+    "clean",
+  ],
+  ["bytes that look as a long frame", file(state(20), padTo(80, "FRAME", repeat(8, 9), NAMED)), "clean"],
   ["bytes that refer to what is outside", file(state(2), padTo(8, "BINPERSID", 0xff)), "clean"],
   [
     "bytes that name nothing of which anything is made",
@@ -305,10 +375,6 @@ const ODD: readonly Row[] = [
     "malformed-pickle",
   ],
 ];
-
-const INNER = assemble("PROTO", 2, "NONE", "STOP");
-
-const LOADED = call("torch.storage._load_from_bytes", assemble("SHORT_BINBYTES", INNER.length, INNER));
 
 const OTHERS: readonly Row[] = [
   [
@@ -437,6 +503,55 @@ const OTHERS: readonly Row[] = [
     "incomplete",
     "hidden-name",
   ],
+  ...[
+    (name: string) => call("torch.jit._pickle.restore_type_tag", name, "x"),
+    (name: string) => call("numpy._core.multiarray.scalar", call("numpy.dtype", "O8", false, true), name),
+    (name: string) => call("copyreg._reconstructor", global("builtins.str"), global("builtins.str"), name),
+  ].map(
+    (made, index): Row => [
+      `pickle.load asks for a name that a call hands on, ${index}`,
+      file(
+        state(100),
+        padTo(400, "POP", made("numexpr"), made("evaluate"), "STACK_GLOBAL", tuple("1"), "REDUCE", "STOP"),
+      ),
+      "incomplete",
+      "hidden-name",
+    ],
+  ),
+  [
+    "pickle.load loads another pickle after what the machine refuses",
+    file(state(20), padTo(80, "INT", "'0x1\n", "POP", LOADED, "STOP")),
+    "incomplete",
+    "indirect-load",
+  ],
+  [
+    "pickle.load makes a class after what the machine refuses",
+    file(state(20), padTo(80, "INT", "'0x1\n", call("builtins.type", "x"), "STOP")),
+    "incomplete",
+    "made-class",
+  ],
+  ["frames nest", file(state(40), framesAround(CONSTRUCTED)), "incomplete", "malformed-pickle"],
+  [
+    "a frame ends in an opcode",
+    file(state(40), padTo(160, "FRAME", uint(8, 3), CONSTRUCTED, "STOP")),
+    "incomplete",
+    "malformed-pickle",
+  ],
+  [
+    "a frame ends in a text",
+    file(state(40), padTo(160, NAMED, "FRAME", uint(8, 2), text("evil.yaml"), "TUPLE1", "REDUCE", "STOP")),
+    "incomplete",
+    "malformed-pickle",
+  ],
+  [
+    "a frame goes on after the bytes that were read, and has a call of a name before it",
+    file(
+      state(40),
+      padTo(160, NAMED, "FRAME", uint(8, 200_000), text("evil.yaml"), "TUPLE1", "REDUCE", "STOP"),
+    ),
+    "incomplete",
+    "malformed-pickle",
+  ],
   [
     "pickle.load overwrites the memo",
     file(state(10), padTo(40, "NONE", "BINPUT", 0, "BINPUT", 0, "STOP")),
@@ -459,6 +574,12 @@ const OTHERS: readonly Row[] = [
       ]),
       assemble(text("numexpr"), "BINPUT", 0, "POP", text("evaluate"), "BINPUT", 1, "POP", MADE),
     ),
+    "incomplete",
+    "unknown-global",
+  ],
+  [
+    "the same of a module only, where the array has its name",
+    file(objects(OBJECT), recalling("OrderedDict"), assemble(text("numexpr"), "BINPUT", 0, "POP", MADE)),
     "incomplete",
     "unknown-global",
   ],
@@ -543,4 +664,30 @@ test("many arrays take no longer than as many opcodes", async () => {
   const start = performance.now();
   await checkRow(["", assemble("PROTO", 4, first, repeat(10_000, other), "NONE", "STOP"), "clean"]);
   assert.ok(performance.now() - start < 5000);
+});
+
+/** Pickles in a row, each of which goes on at the next one to a reader that takes an array for opcodes. */
+function chained(count: number, content: Uint8Array): Uint8Array {
+  const header = (items: number): Uint8Array => assemble("PROTO", 4, MADE, state(items), "BUILD");
+  const items = (content.length + 5) / 4;
+  const one = concat([
+    header(items),
+    content,
+    assemble("BINBYTES", uint(4, 1 + header(items).length), "STOP"),
+  ]);
+  return concat([repeat(count, one), assemble("NONE", "STOP")]);
+}
+
+test("other readers are not followed from each pickle in a row to the end of the file", async () => {
+  const bytes = chained(800, repeat(999, "NONE", "POP").subarray(0, 1995));
+  const start = performance.now();
+  await checkRow(["", bytes, "incomplete", "limit"]);
+  assert.ok(performance.now() - start < 8000);
+});
+
+test("honest pickles in a row are followed to their ends", async () => {
+  const one = file(state(2), padTo(8, "NONE", "BINBYTES", 0, 0, 0, 0x7f));
+  await checkRow(["", repeat(100, one), "clean", "several-pickles"]);
+  const late = assemble("PROTO", 4, repeat(5000, "NONE", "POP"), one.subarray(2));
+  await checkRow(["", repeat(3, late), "clean", "several-pickles"]);
 });

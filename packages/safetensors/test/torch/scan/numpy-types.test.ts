@@ -16,8 +16,8 @@ const kept = (index: number): Uint8Array => assemble("BINGET", index);
 const POP = assemble("POP");
 
 const made = (type: Plain): Uint8Array => call("numpy.dtype", type, false, true);
-const state = (fields: Plain, flags: number, base: Plain = null): Uint8Array =>
-  tuple(3, "|", base, fields === null ? null : tuple("a"), fields, 8, 1, flags);
+const state = (fields: Plain, flags: number, base: Plain = null, size: Plain = 8): Uint8Array =>
+  tuple(3, "|", base, fields === null ? null : tuple("a"), fields, size, 1, flags);
 const RECORD = made("V8");
 const OBJECT = built(made("O8"), tuple(3, "|", null, null, null, -1, -1, 63));
 const NUMBER = built(made("u8"), tuple(3, "<", null, null, null, -1, -1, 0));
@@ -25,6 +25,15 @@ const field = (type: Uint8Array): Uint8Array => tuple(type, 0);
 const objects = push({ a: field(OBJECT) });
 const record = (type: Uint8Array, flags: number): Uint8Array =>
   built(RECORD, state({ a: field(type) }, flags));
+/** A type of a stated size with a field. */
+const holder = (type: Plain, size: Plain, inner = NUMBER, offset = 0, flags = 0): Uint8Array =>
+  built(made(type), state({ a: tuple(inner, offset) }, flags, null, size));
+/** A type of a stated size without parts. */
+const plain = (type: Plain, size: Plain): Uint8Array => built(made(type), state(null, 0, null, size));
+/** A type with an array of bytes in it. */
+const arrayIn = (type: Plain, ...shape: readonly number[]): Uint8Array =>
+  built(made(type), state(null, 0, tuple(made("u1"), tuple(...shape))));
+const ones = (count: number): readonly number[] => new Array<number>(count).fill(1);
 /** An array over eight bytes, as NumPy writes it. */
 const array = (type: Uint8Array): Uint8Array =>
   built(
@@ -43,6 +52,16 @@ const HONEST: readonly (readonly [what: string, bytes: Uint8Array])[] = [
   ["an array in a type", pickle(array(built(RECORD, state(null, 0, tuple(NUMBER, tuple(1))))))],
   ["an array of objects in a type", pickle(array(built(RECORD, state(null, 63, tuple(OBJECT, tuple(1))))))],
   ["a class", pickle(array(record(made(global("ml_dtypes.bfloat16")), 0)))],
+  ["a class with its size", pickle(array(record(plain(global("ml_dtypes.int4"), 1), 0)))],
+  ["a record of a class", pickle(array(holder(global("numpy.record"), 8)))],
+  ["a field with a title", pickle(array(built(RECORD, state({ a: tuple(NUMBER, 0, "t") }, 0))))],
+  ["an integer that has fields", pickle(array(holder("i4", -1, made("u1"), 3)))],
+  ["a truth value that has a field", pickle(array(holder("b1", -1, made("u1"))))],
+  ["text that has a field", pickle(array(holder("S8", 8)))],
+  ["an object that has a field", pickle(array(holder("O8", -1, OBJECT, 0, 63)))],
+  ["text of four bytes a character", pickle(array(holder("U2", 8)))],
+  ["nothing", pickle(plain("V0", 0))],
+  ["an array of many dimensions in a type", pickle(array(arrayIn("V8", ...ones(64))))],
   [
     "two types of the same fields",
     pickle(
@@ -82,7 +101,7 @@ const HIDDEN: typeof HONEST = [
   ["objects that are never set", pickle(array(record(OBJECT, 3)))],
   ["numbers as objects", pickle(array(record(NUMBER, 27)))],
   ["objects by another name", pickle(array(record(made("object"), 0)))],
-  ["text behind pointers", pickle(array(record(made("T16"), 0)))],
+  ["text behind pointers", pickle(array(record(made("T8"), 0)))],
   ["a class that is none of numbers", pickle(array(record(made(global("uuid.UUID")), 0)))],
   ["flags that are no number", pickle(built(RECORD, tuple(3, "|", null, tuple("a"), objects, 8, 1, null)))],
   ["flags that are a long number", pickle(array(record(NUMBER, 2 ** 62)))],
@@ -113,10 +132,27 @@ const HIDDEN: typeof HONEST = [
   ["a field beyond the item", pickle(array(built(RECORD, state({ a: tuple(NUMBER, 1) }, 0))))],
   ["a field before the item", pickle(array(built(RECORD, state({ a: tuple(NUMBER, -1) }, 0))))],
   ["long text in an item", pickle(array(record(made("U3"), 0)))],
+  ["longer text than its name says", pickle(array(record(plain("U1", 12), 0)))],
   [
     "a record beyond the item",
     pickle(array(record(built(made("V1"), tuple(3, "|", null, null, null, 9, 1, 0)), 0))),
   ],
+  ["a field beyond a number", pickle(array(holder("b1", 32, made("u1"), 1)))],
+  ["a field beyond a number that is a class", pickle(array(holder(global("builtins.bool"), 1, NUMBER, 24)))],
+  ["a field beyond a number that is NumPy's", pickle(array(holder(global("numpy.bool_"), 1, NUMBER, 24)))],
+  ["an array beyond a number", pickle(array(arrayIn(global("builtins.bool"), 32)))],
+  ["an object beyond a number", pickle(array(holder(global("numpy.bool_"), 1, OBJECT, 24, 27)))],
+  ["an object beyond an object", pickle(array(holder("object", 32, OBJECT, 24, 27)))],
+  ["an object beyond the item", pickle(array(holder("V8", 8, made("O4"), 4, 27)))],
+  ["an object of a class", pickle(array(record(made(global("uuid.UUID")), 27)))],
+  ["a field beyond the stated size", pickle(array(holder("V8", 4)))],
+  ["a field in less than nothing", pickle(array(holder("V8", -8)))],
+  ["less than nothing", pickle(array(plain("V8", -8)))],
+  ["text of less than nothing", pickle(array(plain("S8", -8)))],
+  ["a size that is no number", pickle(array(plain("V8", null)))],
+  ["a class of another size", pickle(array(record(plain(global("ml_dtypes.bfloat16"), 9), 0)))],
+  ["a class that is said to be small", pickle(array(plain(global("ml_dtypes.bfloat16"), 1)))],
+  ["an array of too many dimensions in a type", pickle(array(arrayIn("V8", ...ones(65))))],
   ["a field that is no type", pickle(array(built(RECORD, state({ a: field(push("O")) }, 0))))],
   [
     "a field of another class",
