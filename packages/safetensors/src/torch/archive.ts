@@ -18,6 +18,7 @@ import { type PickleResult, runPickle } from "./pickle/machine.ts";
 import type { PickleValue } from "./pickle/values.ts";
 import { textOf } from "./python-bytes.ts";
 import { constantsOf } from "./script-constants.ts";
+import { steadily } from "./steps.ts";
 import type { StorageNode } from "./storage.ts";
 import { StorageTable } from "./storage-table.ts";
 
@@ -69,9 +70,10 @@ class TorchArchive {
     if (this.#pickleBytes > MAX_PICKLE_BYTES) throw tooLarge(record, entry, "MAX_PICKLE_BYTES");
     checkRatio(entry, INFLATE_ALLOWANCE);
     const bytes = await this.#read(entry);
-    const { loadBytes } = this.#tools;
+    const { loadBytes, signal } = this.#tools;
     const persistentLoad = (id: PickleValue) => loadStorage(id, storages);
-    const result = runPickle(bytes, new TorchInterpreter(bytes.length, { loadBytes, persistentLoad }));
+    const interpreter = new TorchInterpreter(bytes.length, { loadBytes, persistentLoad });
+    const result = await steadily(runPickle(bytes, interpreter), signal);
     if (result.end === bytes.length) return result;
     throw new SafetensorsError("INVALID_PICKLE", "bytes follow the end of the pickle", { at: result.end });
   }

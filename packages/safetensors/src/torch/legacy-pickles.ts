@@ -5,6 +5,7 @@ import { PickleFault } from "./pickle/fault.ts";
 import { type PickleResult, runPickle } from "./pickle/machine.ts";
 import { PickleNode, type PickleValue } from "./pickle/values.ts";
 import { textOf } from "./python-bytes.ts";
+import type { Steps } from "./steps.ts";
 import { StorageNode } from "./storage.ts";
 import { isLength, StorageTable, storageKey } from "./storage-table.ts";
 
@@ -35,32 +36,32 @@ export interface StorageView {
 }
 
 /** Runs the pickles at the start of a legacy file. */
-export function runLegacyPickles(
+export function* runLegacyPickles(
   bytes: Uint8Array,
   { loadBytes }: Pick<PickleSurroundings, "loadBytes">,
-): LegacyPickles {
+): Steps<LegacyPickles> {
   const ids = new LegacyIds();
   const outside: PickleSurroundings = { loadBytes, persistentLoad: noPersistentId };
-  const plain = (start: number, what: string): PickleResult => {
-    const result = runPickle(bytes, new TorchInterpreter(bytes.length, outside), start);
+  function* plain(start: number, what: string): Steps<PickleResult> {
+    const result = yield* runPickle(bytes, new TorchInterpreter(bytes.length, outside), start);
     if (result.globals.length === 0) return result;
     throw invalid(`the pickle of ${what} names ${quote(result.globals[0]!.path)}`, start);
-  };
-  const magic = plain(0, "the magic number");
+  }
+  const magic = yield* plain(0, "the magic number");
   if (!isLiteral(magic, MAGIC_NUMBER)) throw invalid("the magic number is not that of PyTorch", 0);
-  const version = plain(magic.end, "the format's version");
+  const version = yield* plain(magic.end, "the format's version");
   if (!isLiteral(version, PROTOCOL_VERSION)) {
     throw invalid(`the format's version is not the number ${PROTOCOL_VERSION}`, magic.end);
   }
-  const machine = plain(version.end, "the machine");
+  const machine = yield* plain(version.end, "the machine");
   if (!(machine.value instanceof PyDict))
     throw invalid("the machine is not described by a dict", version.end);
   const interpreter = new TorchInterpreter(bytes.length, {
     loadBytes,
     persistentLoad: (id) => ids.load(id),
   });
-  const object = runPickle(bytes, interpreter, machine.end);
-  const keys = plain(object.end, "the storages' keys");
+  const object = yield* runPickle(bytes, interpreter, machine.end);
+  const keys = yield* plain(object.end, "the storages' keys");
   const storages = faultsAt(object.end, () => ids.inOrder(keys.value));
   return { object, storages, views: [...ids.views.values()], end: keys.end };
 }

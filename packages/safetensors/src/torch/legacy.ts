@@ -6,6 +6,7 @@ import type { OpenTools, StoragePlace, TorchFile } from "./file.ts";
 import { LEGACY_PICKLES, type LegacyPickles, runLegacyPickles } from "./legacy-pickles.ts";
 import type { PickleResult } from "./pickle/machine.ts";
 import { readPickles } from "./stacked.ts";
+import { finish, steadily } from "./steps.ts";
 import type { StorageNode } from "./storage.ts";
 
 /**
@@ -16,7 +17,8 @@ import type { StorageNode } from "./storage.ts";
  * @throws `INVALID_PICKLE`, `INVALID_ARCHIVE` if the storages are not those of the pickle, or do not fill the file
  */
 export async function openLegacy(source: ByteSource, tools: OpenTools): Promise<TorchFile> {
-  const pickles = runLegacyPickles(await readPickles(source, 0, source.size, LEGACY_PICKLES, tools), tools);
+  const bytes = await readPickles(source, 0, source.size, LEGACY_PICKLES, tools);
+  const pickles = await steadily(runLegacyPickles(bytes, tools), tools.signal);
   const offsets = countOffsets(pickles, source.size);
   checkCounts(pickles.storages, offsets, await readCounts(source, offsets, tools));
   const places = placesIn(source, pickles, offsets);
@@ -33,7 +35,7 @@ export function readLegacyBytes(
   bytes: Uint8Array,
   tools: Pick<OpenTools, "loadBytes">,
 ): { readonly pickle: PickleResult; readonly places: ReadonlyMap<StorageNode, StoragePlace> } {
-  const pickles = runLegacyPickles(bytes, tools);
+  const pickles = finish(runLegacyPickles(bytes, tools));
   const offsets = countOffsets(pickles, bytes.length);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   checkCounts(

@@ -13,6 +13,7 @@ import { noPersistentId } from "./legacy-pickles.ts";
 import { NestedFiles } from "./nested.ts";
 import { runPickle } from "./pickle/machine.ts";
 import { HEAD_BYTES, looksLikePickle, torchKind } from "./recognise.ts";
+import { steadily } from "./steps.ts";
 import { openTarFile } from "./tar-file.ts";
 import { type UnpackOptions, unpacked } from "./unpacked.ts";
 import { limitError } from "./walk.ts";
@@ -71,7 +72,7 @@ async function openPickle(source: ByteSource, { signal, loadBytes }: OpenTools):
     throw limitError("MAX_PICKLE_BYTES", `the pickle has ${source.size} bytes`);
   const bytes = await readExactly(source, 0, source.size, { signal });
   const interpreter = new TorchInterpreter(bytes.length, { loadBytes, persistentLoad: noPersistentId });
-  const pickle = runPickle(bytes, interpreter);
+  const pickle = await steadily(runPickle(bytes, interpreter), signal);
   if (pickle.end < bytes.length) {
     throw new SafetensorsError("INVALID_PICKLE", "something follows the end of the pickle", {
       at: pickle.end,

@@ -1,9 +1,8 @@
-import { moduleParts } from "./objects.ts";
+import { moduleParts, subclassItems } from "./objects.ts";
 import { ObjectNode, PyDict, PyList, PySet, PyTuple } from "./pickle/containers.ts";
 import { PickleNode, type PickleValue } from "./pickle/values.ts";
 import { StorageNode } from "./storage.ts";
 import { isTensor } from "./tensor-of.ts";
-import { children, isContainer } from "./walk.ts";
 
 /** The values that a value consists of. */
 type Parts = (value: PickleValue) => Iterable<PickleValue>;
@@ -12,15 +11,19 @@ type Parts = (value: PickleValue) => Iterable<PickleValue>;
 export function containedParts(value: PickleValue): Iterable<PickleValue> {
   const module = value instanceof ObjectNode ? moduleParts(value) : undefined;
   if (module) return [module.parameters, module.buffers, module.modules];
-  return isContainer(value) ? Array.from(children(value), (child) => child.value) : [];
+  return itemsOf(value instanceof ObjectNode ? subclassItems(value) : value);
+}
+
+/** What is in a dict, a list or a tuple. */
+function itemsOf(value: PickleValue | undefined): Iterable<PickleValue> {
+  if (value instanceof PyList || value instanceof PyTuple) return value.items;
+  return value instanceof PyDict ? Array.from(value.entries(), ([, item]) => item) : [];
 }
 
 /** What is in any value: also in sets, and what an unknown object was made from. */
 export function allParts(value: PickleValue): Iterable<PickleValue> {
   if (value instanceof PySet) return value.items();
-  if (value instanceof PyList || value instanceof PyTuple) return value.items;
-  if (value instanceof PyDict) return Array.from(value.entries(), ([, item]) => item);
-  if (!(value instanceof ObjectNode)) return [];
+  if (!(value instanceof ObjectNode)) return itemsOf(value);
   const { callable, args, kwargs, states, list, dict } = value;
   return [callable, args, kwargs ?? null, ...states, list, dict];
 }

@@ -9,6 +9,7 @@ import { openAnyContainer } from "./open-container.ts";
 import type { SelectOptions } from "./options.ts";
 import { selectScript } from "./script-constants.ts";
 import { type LeftOut, type Selection, selectTensors } from "./select.ts";
+import { steadily } from "./steps.ts";
 import { MemoryStorage } from "./storage.ts";
 import { DerivedTensor, type ReadableTensor } from "./tensor.ts";
 import { viewsOf } from "./views.ts";
@@ -80,8 +81,9 @@ export class TorchCheckpoint extends Checkpoint {
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TorchCheckpoint> {
   const file = await openAnyContainer(source, options);
   const { value, opcodes } = file.pickle;
-  const selection =
+  const selecting =
     file.container === "torchscript" ? selectScript(file, options) : selectTensors(value, opcodes, options);
+  const selection = await steadily(selecting, options.signal);
   if (file.bigEndian) refuseUntyped(selection.tensors);
   const views = viewsOf(selection.tensors, file);
   return new TorchCheckpoint(new ViewIndex(views), selection.renamed, reportOf(file, selection), () =>

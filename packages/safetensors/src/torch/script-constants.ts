@@ -6,6 +6,7 @@ import { PyDict, PyTuple } from "./pickle/containers.ts";
 import { kindOf, type PickleValue } from "./pickle/values.ts";
 import { allParts, type Known, reachesTensor } from "./reach.ts";
 import { type LeftOut, type Selection, selectTensors } from "./select.ts";
+import type { Steps } from "./steps.ts";
 import { isTensor } from "./tensor-of.ts";
 
 /** What TorchScript's code calls the table of its constants: `CONSTANTS.c0`. */
@@ -33,12 +34,13 @@ export function constantsOf(value: PickleValue): PyDict {
  * @throws what `selectTensors` throws; `AMBIGUOUS` if the module has an attribute of that name; if the constants are to be
  *   taken, the reason why they cannot be read
  */
-export function selectScript({ pickle, constants }: TorchFile, options: SelectOptions): Selection {
+export function* selectScript({ pickle, constants }: TorchFile, options: SelectOptions): Steps<Selection> {
   const { value, opcodes } = pickle;
   const from = { ...options, key: options.key ?? "" };
-  if (!constants || !(value instanceof PyDict)) return selectTensors(value, opcodes, from);
-  if (wantsConstants(value, options)) return selectTensors(withConstants(value, constants), opcodes, from);
-  const selection = selectTensors(value, opcodes, from);
+  if (!constants || !(value instanceof PyDict)) return yield* selectTensors(value, opcodes, from);
+  if (wantsConstants(value, options))
+    return yield* selectTensors(withConstants(value, constants), opcodes, from);
+  const selection = yield* selectTensors(value, opcodes, from);
   return { ...selection, outside: noted(selection.outside, constants) };
 }
 

@@ -8,10 +8,14 @@ import type { SelectOptions } from "./options.ts";
 import { ObjectNode, PyTuple } from "./pickle/containers.ts";
 import { kindOf, type PickleValue } from "./pickle/values.ts";
 import { allParts, type Known, reachesTensor } from "./reach.ts";
+import type { Steps } from "./steps.ts";
 import { StorageNode } from "./storage.ts";
 import { CompositeTensor, DerivedTensor, type ReadableTensor } from "./tensor.ts";
 import { isArray, isTensor, tensorOf } from "./tensor-of.ts";
 import { type Container, isContainer, joinPath, type Leaf, leaves, leavesOnce, limitError } from "./walk.ts";
+
+/** Leaves between two pauses: some milliseconds. */
+const LEAVES_AT_ONCE = 1 << 14;
 
 /** Values of an attribute that are looked at for tensors: quantized modules pack two in a tuple in a tuple. */
 const MAX_NEAR = 32;
@@ -45,7 +49,7 @@ export interface Selection {
  *
  * @param opcodes of the pickle: what it may unfold to is measured by it
  */
-export function selectTensors(top: PickleValue, opcodes: number, options: SelectOptions): Selection {
+export function* selectTensors(top: PickleValue, opcodes: number, options: SelectOptions): Steps<Selection> {
   const values = new LeftOutList();
   const outside = new LeftOutList();
   const taken = new TakenTensors(options);
@@ -58,10 +62,12 @@ export function selectTensors(top: PickleValue, opcodes: number, options: Select
     const place = chooseContainer(outermost, key);
     container = place.path;
     const maxPaths = opcodes * MAX_PATHS_PER_OPCODE;
-    flatten(place, maxPaths, taken, values, outside);
+    yield* flatten(place, maxPaths, taken, values, outside);
     if (taken.tensors.size + taken.renamed.size === 0) throw noTensors(nothingTaken(outside.result()));
     const known: Known = new Map();
+    let passed = 0;
     for (const leaf of leavesOnce(outermost, maxPaths, new Set([place.container]))) {
+      if (++passed % LEAVES_AT_ONCE === 0) yield;
       leaveOut(leaf, leaf.path, known, values, outside);
     }
   }
@@ -86,20 +92,22 @@ function asContainer(top: PickleValue): Container {
 }
 
 /** Takes every tensor below a container, named by its path there. */
-function flatten(
+function* flatten(
   place: Place,
   maxPaths: number,
   taken: TakenTensors,
   values: LeftOutList,
   outside: LeftOutList,
-): void {
+): Steps<void> {
   const known: Known = new Map();
   const onContainer = (container: Container): void => {
     if (!(container instanceof ObjectNode)) return;
     refuseUnknownMaker(container, quote(container.className), known);
     if (taken.classes.size < MAX_LISTED) taken.classes.add(container.className);
   };
+  let passed = 0;
   for (const leaf of leaves(place.container, maxPaths, onContainer)) {
+    if (++passed % LEAVES_AT_ONCE === 0) yield;
     const { path, value, apart } = leaf;
     const fromTop = place.path === "" ? path : joinPath(place.path, path);
     if (apart === undefined && tensorOf(value)) {

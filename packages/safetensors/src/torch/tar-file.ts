@@ -13,6 +13,7 @@ import { PickleNode, type PickleValue } from "./pickle/values.ts";
 import { textOf } from "./python-bytes.ts";
 import { REBUILD_CALLS } from "./rebuild.ts";
 import { readPickles } from "./stacked.ts";
+import { steadily } from "./steps.ts";
 import { StorageNode } from "./storage.ts";
 import { isLength, storageDtype } from "./storage-table.ts";
 import { type TarMember, tarMembers } from "./tar.ts";
@@ -182,8 +183,9 @@ class MemberReader {
   /** The next pickle. */
   async pickle(persistentLoad: PickleSurroundings["persistentLoad"]): Promise<PickleResult> {
     const bytes = await readPickles(this.source, this.at, this.#end, 1, this.#tools);
-    const { loadBytes } = this.#tools;
-    const result = runPickle(bytes, new TorchInterpreter(bytes.length, { loadBytes, persistentLoad }));
+    const { loadBytes, signal } = this.#tools;
+    const interpreter = new TorchInterpreter(bytes.length, { loadBytes, persistentLoad });
+    const result = await steadily(runPickle(bytes, interpreter), signal);
     this.at += result.end;
     return result;
   }

@@ -1,3 +1,4 @@
+import { OPCODES_AT_ONCE, type Steps, untilDone } from "../steps.ts";
 import { PickleCalls } from "./calls.ts";
 import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
 import { PickleFault } from "./fault.ts";
@@ -29,8 +30,9 @@ export interface PickleResult {
  * Errors: `INVALID_PICKLE` with the byte in `details.at`, `LIMIT_EXCEEDED`, `FORBIDDEN_GLOBAL` for extension codes,
  * and what the hooks throw.
  */
-export function runPickle(bytes: Uint8Array, hooks: PickleHooks = {}, start = 0): PickleResult {
-  return new PickleMachine(bytes, hooks, start).run();
+export function runPickle(bytes: Uint8Array, hooks: PickleHooks = {}, start = 0): Steps<PickleResult> {
+  const machine = new PickleMachine(bytes, hooks, start);
+  return untilDone(() => machine.run());
 }
 
 /** The empty tuple, which is one in Python too. */
@@ -44,6 +46,7 @@ class PickleMachine {
   readonly #start: number;
   readonly #allowsLateProtocol: boolean;
   #protocol = 0;
+  #opcodes = 0;
 
   constructor(bytes: Uint8Array, hooks: PickleHooks, start: number) {
     this.#reader = new PickleReader(bytes, start);
@@ -54,7 +57,8 @@ class PickleMachine {
     this.#allowsLateProtocol = hooks.allowsLateProtocol === true;
   }
 
-  run(): PickleResult {
+  /** Carries out the next opcodes; the result at STOP. */
+  run(): PickleResult | undefined {
     try {
       return this.#run();
     } catch (error) {
@@ -62,12 +66,12 @@ class PickleMachine {
     }
   }
 
-  #run(): PickleResult {
+  #run(): PickleResult | undefined {
     const reader = this.#reader;
     const stack = this.#stack;
     const memo = this.#memo;
     const calls = this.#calls;
-    for (let opcodes = 1; ; opcodes++) {
+    for (let left = OPCODES_AT_ONCE; left > 0; left--) {
       const opcode = reader.opcode();
       // The cases are literals, not names, so that the engine makes a jump table of them. Here are those that a tensor has
       // several times: code that is compiled for these need not be compiled again at the first one of a rare opcode.
@@ -127,7 +131,7 @@ class PickleMachine {
           return {
             value: this.#stop(),
             end: reader.at,
-            opcodes,
+            opcodes: this.#opcodes + OPCODES_AT_ONCE - left + 1,
             protocol: this.#protocol,
             globals: calls.globals,
           };
@@ -135,6 +139,8 @@ class PickleMachine {
           this.#runOther(opcode);
       }
     }
+    this.#opcodes += OPCODES_AT_ONCE;
+    return undefined;
   }
 
   /** The other opcodes, of which a tensor has some: so the call of this is known to the engine early. */

@@ -1,6 +1,7 @@
 import { SafetensorsError } from "../../errors.ts";
 import { runPickle } from "../pickle/machine.ts";
 import type { PickleValue } from "../pickle/values.ts";
+import type { Steps } from "../steps.ts";
 import type { JoblibReader } from "./joblib.ts";
 import { ScanHooks } from "./pickle-hooks.ts";
 import { SweepNotes } from "./sweep-notes.ts";
@@ -26,25 +27,26 @@ export interface Followed {
 }
 
 /** Follows one pickle from `start` as joblib does. No error ends it. */
-export function followPickle(bytes: Uint8Array, start: number): Followed {
+export function* followPickle(bytes: Uint8Array, start: number): Steps<Followed> {
   // A sweep that takes arrays for opcodes can go on to the end of the file for each pickle in a row; for the first one that
   // costs no more than reading the file.
   for (let length = start === 0 ? bytes.length : FIRST_LOOK; ; length *= 16) {
     const near = bytes.subarray(0, start + length);
-    const notes = new SweepNotes(near, start);
+    const notes = yield* SweepNotes.take(near, start);
     const hooks = new ScanHooks(notes.recalled, "joblib", bytes);
-    const outcome = run(near, start, hooks);
+    const outcome = yield* run(near, start, hooks);
     // A sweep knows neither where an array ends nor, before that, what the opcodes after it recall.
-    if (hooks.arrays.made > 0) return followArrays(bytes, start, "joblib");
+    if (hooks.arrays.made > 0) return yield* followArrays(bytes, start, "joblib");
     if (notes.ended.why !== "cut" || near.length === bytes.length) return { bytes, notes, hooks, outcome };
   }
 }
 
 /** Follows a pickle that has arrays of joblib in it. */
-export function followArrays(bytes: Uint8Array, start: number, reader: JoblibReader): Followed {
+export function* followArrays(bytes: Uint8Array, start: number, reader: JoblibReader): Steps<Followed> {
   const hooks = new ScanHooks(undefined, reader, bytes);
-  const outcome = run(bytes, start, hooks);
-  return { bytes, notes: new SweepNotes(bytes, start, hooks.arrays.passed), hooks, outcome };
+  const outcome = yield* run(bytes, start, hooks);
+  const notes = yield* SweepNotes.take(bytes, start, hooks.arrays.passed);
+  return { bytes, notes, hooks, outcome };
 }
 
 /** Whether a pickle goes on where the bytes end, so that more of them may help. */
@@ -52,9 +54,9 @@ export function wantsMore({ notes, hooks, outcome }: Followed): boolean {
   return outcome.failure !== undefined && (hooks.arrays.isCut || notes.ended.why === "cut");
 }
 
-function run(bytes: Uint8Array, start: number, hooks: ScanHooks): Outcome {
+function* run(bytes: Uint8Array, start: number, hooks: ScanHooks): Steps<Outcome> {
   try {
-    const { value, end } = runPickle(bytes, hooks, start);
+    const { value, end } = yield* runPickle(bytes, hooks, start);
     return { value, end };
   } catch (error) {
     // Whatever it is, also a defect of the machine: such a file must not pass.

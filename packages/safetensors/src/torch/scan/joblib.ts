@@ -1,5 +1,6 @@
 import { ObjectNode, type PyDict, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
+import { finish } from "../steps.ts";
 import { MAX_DIMENSIONS } from "./numpy-types.ts";
 import { sweepPickle } from "./sweep.ts";
 
@@ -74,7 +75,7 @@ export function arrayLength(
   { content, padded }: ArrayPlace,
 ): number | undefined {
   if (content === "pickle") {
-    const { end, why } = sweepPickle(bytes, at);
+    const { end, why } = finish(sweepPickle(bytes, at));
     return why === "stop" ? end - at : undefined;
   }
   if (padded && at >= bytes.length) return undefined;

@@ -4,6 +4,7 @@ import { NOT_CALLABLE } from "../pickle/calls.ts";
 import { argumentEnd } from "../pickle/extent.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
 import { GlobalRef } from "../pickle/values.ts";
+import { finish, type Steps } from "../steps.ts";
 import { type Followed, followArrays, type Outcome } from "./follow.ts";
 import { type JoblibReader, KEYS } from "./joblib.ts";
 import type { PassedArray } from "./joblib-arrays.ts";
@@ -21,15 +22,17 @@ const READING = "to a reader that takes an array for opcodes, ";
  * How the others follow a pickle in which there are arrays of joblib. Not far beyond its end: for each pickle in a row
  * they could go on to the end of the file.
  */
-export function followOthers(
+export function* followOthers(
   { hooks, outcome, notes }: Followed,
   bytes: Uint8Array,
   start: number,
-): Followed[] {
+): Steps<Followed[]> {
   if (hooks.arrays.made === 0) return [];
   const end = outcome.end ?? notes.ended.end;
   const near = bytes.subarray(0, end + (end - start) + MAX_BYTES_BEYOND_PICKLE);
-  return OTHER_READERS.map((reader) => followArrays(near, start, reader));
+  const others: Followed[] = [];
+  for (const reader of OTHER_READERS) others.push(yield* followArrays(near, start, reader));
+  return others;
 }
 
 /** Whether another reader goes on in `bytes` where it is not followed, which random bytes do not. */
@@ -44,9 +47,13 @@ export function goesTooFar(bytes: Uint8Array, { bytes: near, notes, hooks }: Fol
 }
 
 /** What is wrong to others only. That they fail in the bytes of an array is as it should be: random bytes name nothing. */
-export function draftsOfOthers(bytes: Uint8Array, joblib: Followed, others: readonly Followed[]): Draft[] {
+export function* draftsOfOthers(
+  bytes: Uint8Array,
+  joblib: Followed,
+  others: readonly Followed[],
+): Steps<Draft[]> {
   const findings = new OtherFindings(bytes, joblib.hooks);
-  for (const other of others) findings.add(other);
+  for (const other of others) yield* findings.add(other);
   return findings.drafts;
 }
 
@@ -96,7 +103,7 @@ class OtherFindings {
     this.#mixed = joblib.arrays.passed.find(({ isPickle }) => isPickle);
   }
 
-  add(other: Followed): void {
+  *add(other: Followed): Steps<void> {
     const { hooks, notes, outcome } = other;
     hooks.checkValues();
     for (const [ref, known] of hooks.names) this.#judge(known, ref, ref.called);
@@ -106,7 +113,7 @@ class OtherFindings {
     }
     if (hooks.loaded.some((item) => !this.#loaded.has(this.#contentOf(item))))
       this.#add("indirect-load", "loads another pickle");
-    if (outcome.failure) return this.#sweepRest(other, outcome.failure);
+    if (outcome.failure) return yield* this.#sweepRest(other, outcome.failure);
     for (const [oddity, at] of notes.oddities) {
       // An array of objects announces its own protocol.
       if (oddity !== "protocol") this.#add(...ODDITIES[oddity], at);
@@ -114,7 +121,7 @@ class OtherFindings {
   }
 
   /** The names after a failure: the machine refuses some opcodes that a reader of Python takes. */
-  #sweepRest(other: Followed, { at: failedAt, code, reason }: Failure): void {
+  *#sweepRest(other: Followed, { at: failedAt, code, reason }: Failure): Steps<void> {
     const { bytes } = other;
     // These end every reader: a name that is no text, and what cannot be called.
     const isNoName = this.#bytes[failedAt] === STACK_GLOBAL && code === "INVALID_PICKLE";
@@ -124,7 +131,7 @@ class OtherFindings {
     let asks = false;
     // Nobody knows what becomes of these names.
     const handedOn = new ScanHooks(undefined, "pickle", bytes);
-    const { why } = sweepPickle(bytes, failedAt, {
+    const { why } = yield* sweepPickle(bytes, failedAt, {
       isLate: true,
       name: (module, name, at) => {
         asks = true;
@@ -194,11 +201,13 @@ class OtherFindings {
   #texts(): Map<number, number> {
     const texts = new Map<number, number>();
     if (this.#mixed && !this.#mixedTexts)
-      sweepPickle(this.#bytes, this.#mixed.at, {
-        literal: (start, end, isText) => {
-          if (isText) texts.set(end, start);
-        },
-      });
+      finish(
+        sweepPickle(this.#bytes, this.#mixed.at, {
+          literal: (start, end, isText) => {
+            if (isText) texts.set(end, start);
+          },
+        }),
+      );
     this.#mixedTexts ??= texts;
     return this.#mixedTexts;
   }

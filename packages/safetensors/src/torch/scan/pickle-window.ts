@@ -1,7 +1,14 @@
 import { MAX_PICKLE_BYTES } from "../../limits.ts";
+import { type Steps, steadily } from "../steps.ts";
 import type { Part, Scan } from "./part.ts";
 import { type PickleScan, scanPickle } from "./scan-pickle.ts";
 import { sweepPickle } from "./sweep.ts";
+
+/** Scans a pickle; nothing if a sweep shows that it goes on where the bytes end, and they are not the last. */
+function* scanUnlessCut(bytes: Uint8Array, start: number, isLast: boolean): Steps<PickleScan | undefined> {
+  if (!isLast && (yield* sweepPickle(bytes, start)).why === "cut") return undefined;
+  return yield* scanPickle(bytes, start);
+}
 
 /** Reads grow until the pickle ends, so that little is read of what is none. */
 const WINDOWS = [...[16, 18, 20, 22, 24, 26, 28].map((bits) => 2 ** bits), MAX_PICKLE_BYTES];
@@ -30,8 +37,9 @@ export class PickleWindow {
     for (const size of this.#windows) {
       await this.#fill(at, size);
       const isLast = this.#isWhole() || size === MAX_PICKLE_BYTES;
-      if (!isLast && sweepPickle(this.#bytes, at - this.offset).why === "cut") continue;
-      const result = scanPickle(this.#bytes, at - this.offset);
+      const steps = scanUnlessCut(this.#bytes, at - this.offset, isLast);
+      const result = await steadily(steps, this.#scan.options.signal);
+      if (result === undefined) continue;
       if (isLast || !result.wantsMore) return result;
     }
     throw new Error("the last window is the largest");

@@ -2,6 +2,7 @@ import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { decodeUtf8 } from "../pickle/text.ts";
 import type { PickleValue } from "../pickle/values.ts";
+import type { Steps } from "../steps.ts";
 import { type Followed, followPickle, wantsMore } from "./follow.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
 import { draftsOfOthers, followOthers, goesTooFar } from "./other-readers.ts";
@@ -44,9 +45,10 @@ export interface PickleScan {
 }
 
 /** Scans one pickle from `start`. Nothing is run, and no error ends it: what is wrong is among the findings. */
-export function scanPickle(bytes: Uint8Array, start: number): PickleScan {
-  const followed = followPickle(bytes, start);
-  return new Findings(bytes, start, followed, followOthers(followed, bytes, start)).result();
+export function* scanPickle(bytes: Uint8Array, start: number): Steps<PickleScan> {
+  const followed = yield* followPickle(bytes, start);
+  const others = yield* followOthers(followed, bytes, start);
+  return yield* new Findings(bytes, start, followed, others).result();
 }
 
 class Findings {
@@ -70,7 +72,7 @@ class Findings {
     this.#others = others;
   }
 
-  result(): PickleScan {
+  *result(): Steps<PickleScan> {
     const { outcome, hooks } = this.#followed;
     const { value, failure } = outcome;
     this.#hooks.checkValues();
@@ -83,7 +85,7 @@ class Findings {
     if (!failure && !hooks.arrays.isAsWritten(hooks.names))
       this.#drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
     const { end, why } = this.#notes.ended;
-    if (failure) this.#sweepNames(failure.at);
+    if (failure) yield* this.#sweepNames(failure.at);
     else for (const [oddity, at] of this.#notes.oddities) this.#addOddity(oddity, at);
     if (failure && !this.#oddPlaces.has(failure.at)) {
       const code = failure.code === "LIMIT_EXCEEDED" ? "limit" : "malformed-pickle";
@@ -98,7 +100,7 @@ class Findings {
       wantsMore:
         wantsMore(this.#followed) ||
         this.#others.some((other) => wantsMore(other) && !goesTooFar(this.#bytes, other)),
-      drafts: [...this.#drafts, ...draftsOfOthers(this.#bytes, this.#followed, this.#others)],
+      drafts: [...this.#drafts, ...(yield* draftsOfOthers(this.#bytes, this.#followed, this.#others))],
       globals: [...names, ...this.#swept],
       nested: [...this.#arrays(), ...this.#nested()],
       storages: this.#hooks.storages,
@@ -117,7 +119,7 @@ class Findings {
   }
 
   /** The oddities, and the names that come after a failure. */
-  #sweepNames(failedAt: number): void {
+  *#sweepNames(failedAt: number): Steps<void> {
     const seen = new Set<string>();
     const visitor: SweepVisitor = {
       oddity: (oddity, at) => this.#addOddity(oddity, at),
@@ -132,7 +134,7 @@ class Findings {
         else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
       },
     };
-    sweepPickle(this.#bytes, this.#start, visitor, this.#hooks.arrays.passed);
+    yield* sweepPickle(this.#bytes, this.#start, visitor, this.#hooks.arrays.passed);
   }
 
   /** Arrays of objects. */

@@ -1,5 +1,6 @@
 import { MAX_NESTED_LITERALS } from "../limits.ts";
-import { type BytesPlace, type Oddity, type SweepEnd, type SweepVisitor, sweepPickle } from "./sweep.ts";
+import type { Steps } from "../steps.ts";
+import { type BytesPlace, type Oddity, type SweepResult, type SweepVisitor, sweepPickle } from "./sweep.ts";
 
 /** A place in a pickle. */
 export type Literal = readonly [start: number, end: number, isText: boolean];
@@ -9,16 +10,25 @@ const MAX_RECALLED = 2 ** 20;
 
 /** What a sweep over a pickle shows before it is carried out. */
 export class SweepNotes implements SweepVisitor {
-  readonly ended: { readonly end: number; readonly why: SweepEnd };
+  #ended: SweepResult | undefined;
   readonly oddities: (readonly [oddity: Oddity, at: number])[] = [];
   readonly #recalled = new Set<number>();
   /** Literals that begin as what can be loaded; texts whose characters stand for such bytes (`_codecs.encode`). */
   readonly literals: Literal[] = [];
   readonly #bytes: Uint8Array;
 
-  constructor(bytes: Uint8Array, start: number, passed: readonly BytesPlace[] = []) {
+  private constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.ended = sweepPickle(bytes, start, this, passed);
+  }
+
+  static *take(bytes: Uint8Array, start: number, passed: readonly BytesPlace[] = []): Steps<SweepNotes> {
+    const notes = new SweepNotes(bytes);
+    notes.#ended = yield* sweepPickle(bytes, start, notes, passed);
+    return notes;
+  }
+
+  get ended(): SweepResult {
+    return this.#ended!;
   }
 
   /** Indices of the memo that the pickle asks for; nothing if there are too many. */

@@ -1,6 +1,7 @@
 import { argumentEnd } from "../pickle/extent.ts";
 import { OPCODE_NAMES } from "../pickle/opcodes.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
+import { OPCODES_AT_ONCE, type Steps, untilDone } from "../steps.ts";
 import type { FindingCode } from "./finding.ts";
 import { OPCODE_PROTOCOLS } from "./opcode-table.ts";
 
@@ -38,6 +39,12 @@ export const ODDITIES: Readonly<Record<Oddity, readonly [code: FindingCode, mess
 
 export const STACK_GLOBAL: number = 0x93;
 
+/** Where and why a sweep ended. */
+export interface SweepResult {
+  readonly end: number;
+  readonly why: SweepEnd;
+}
+
 /** Where bytes lie. */
 export interface BytesPlace {
   readonly at: number;
@@ -55,8 +62,9 @@ export function sweepPickle(
   start: number,
   visitor: SweepVisitor = {},
   passed: readonly BytesPlace[] = [],
-): { end: number; why: SweepEnd } {
-  return new Sweep(bytes, start, visitor, passed).run();
+): Steps<SweepResult> {
+  const sweep = new Sweep(bytes, start, visitor, passed);
+  return untilDone(() => sweep.run());
 }
 
 class Sweep {
@@ -65,6 +73,10 @@ class Sweep {
   readonly #visitor: SweepVisitor;
   readonly #start: number;
   readonly #passed: readonly BytesPlace[];
+  /** The next opcode, and how many there were before. */
+  #at: number;
+  #count = 0;
+  #nextPassed = 0;
   #protocol = 1;
   #said = new Set<Oddity>();
   /** Memo indices that count up need no set. */
@@ -80,14 +92,21 @@ class Sweep {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#visitor = visitor;
     this.#start = start;
+    this.#at = start;
     this.#passed = passed;
   }
 
-  run(): { end: number; why: SweepEnd } {
+  /** Goes over the next opcodes; the result at the end. */
+  run(): SweepResult | undefined {
     const bytes = this.#bytes;
-    let at = this.#start;
-    let nextPassed = 0;
-    for (let count = 0; at < bytes.length; count++) {
+    const pause = this.#count + OPCODES_AT_ONCE;
+    let at = this.#at;
+    for (let count = this.#count; at < bytes.length; count++) {
+      if (count === pause) {
+        this.#at = at;
+        this.#count = count;
+        return undefined;
+      }
       const code = bytes[at]!;
       const protocol = OPCODE_PROTOCOLS[code];
       // STACK_GLOBAL as one of the first finds no two values: what begins with its byte is data.
@@ -98,7 +117,8 @@ class Sweep {
       if (code >= 0x80 || protocol > this.#protocol) this.#check(code, at, protocol);
       this.#visit(code, at, next);
       at = next;
-      for (; at === this.#passed[nextPassed]?.at; nextPassed++) at += this.#passed[nextPassed]!.length;
+      for (; at === this.#passed[this.#nextPassed]?.at; this.#nextPassed++)
+        at += this.#passed[this.#nextPassed]!.length;
       if (code === 0x2e) return { end: at, why: "stop" };
     }
     return { end: at, why: "cut" };

@@ -6,11 +6,12 @@ import { type ObjectNode, PyDict, PyList, PyTuple } from "../../../src/torch/pic
 import { type PickleResult, runPickle } from "../../../src/torch/pickle/machine.ts";
 import { OPCODE_NAMES } from "../../../src/torch/pickle/opcodes.ts";
 import type { GlobalRef } from "../../../src/torch/pickle/values.ts";
+import { finish } from "../../../src/torch/steps.ts";
 import { raises } from "../../support.ts";
 import { assemble, name, type Part, repeat, text, uint } from "./assembler.ts";
 import { describe } from "./describe.ts";
 
-const run = (...parts: readonly Part[]): PickleResult => runPickle(assemble(...parts));
+const run = (...parts: readonly Part[]): PickleResult => finish(runPickle(assemble(...parts)));
 const value = (...parts: readonly Part[]): unknown => describe(run(...parts).value);
 
 /** Runs what takes milliseconds unless something grows without bounds; the limit leaves room for slow machines. */
@@ -33,7 +34,7 @@ test("the result says where the pickle ends, its protocol, its length in opcodes
     "STOP",
     "'next",
   );
-  const { end, opcodes, protocol, globals } = runPickle(bytes);
+  const { end, opcodes, protocol, globals } = finish(runPickle(bytes));
   assert.deepEqual({ end, opcodes, protocol }, { end: bytes.length - 4, opcodes: 8, protocol: 2 });
   const seen = globals.map(({ path, at, called }) => ({ path, at, called }));
   assert.deepEqual(seen, [
@@ -46,8 +47,8 @@ test("a pickle may begin anywhere", () => {
   const one = assemble("PROTO", 2, "BININT1", 1, "STOP");
   const two = assemble("PROTO", 2, "BININT1", 2, "STOP");
   const both = assemble(one, two);
-  assert.equal(runPickle(both).value, 1);
-  assert.equal(runPickle(both, {}, one.length).value, 2);
+  assert.equal(finish(runPickle(both)).value, 1);
+  assert.equal(finish(runPickle(both, {}, one.length)).value, 2);
 });
 
 test("values are shared by reference, also after the memo was read", () => {
@@ -60,12 +61,13 @@ test("hooks interpret what they know; the rest stays nodes", () => {
   const heard: string[] = [];
   const pickle = assemble(name("known", "add"), "BININT1", 1, "BININT1", 2, "TUPLE2", "REDUCE", name("other", "f"), "EMPTY_TUPLE", "REDUCE",
     text("id"), "BINPERSID", "TUPLE3", "STOP"); // biome-ignore format: one pickle
-  const { value } = runPickle(pickle, {
+  const steps = runPickle(pickle, {
     onGlobal: ({ path }) => heard.push(path),
     call: ({ path }, args) =>
       path === "known.add" ? (args.items[0] as number) + (args.items[1] as number) : undefined,
     persistentLoad: (id) => `loaded ${id}`,
   });
+  const { value } = finish(steps);
   assert.deepEqual(heard, ["known.add", "other.f"]);
   assert.deepEqual(describe(value), [
     "t",
@@ -80,13 +82,15 @@ test("a hook may refuse a name, before anything is made of it", () => {
     throw new SafetensorsError("FORBIDDEN_GLOBAL", ref.path);
   };
   const bytes = assemble(name("os", "system"), text("echo"), "TUPLE1", "REDUCE", "STOP");
-  assert.throws(() => runPickle(bytes, { onGlobal }), raises("FORBIDDEN_GLOBAL", /os\.system/));
+  assert.throws(() => finish(runPickle(bytes, { onGlobal })), raises("FORBIDDEN_GLOBAL", /os\.system/));
 });
 
 test("BUILD on a dict is for hooks to allow", () => {
   const bytes = assemble("EMPTY_DICT", "NONE", "BUILD", "STOP");
-  assert.throws(() => runPickle(bytes), raises("INVALID_PICKLE", /BUILD at byte 2/));
-  assert.ok(runPickle(bytes, { build: (target) => target instanceof PyDict }).value instanceof PyDict);
+  assert.throws(() => finish(runPickle(bytes)), raises("INVALID_PICKLE", /BUILD at byte 2/));
+  assert.ok(
+    finish(runPickle(bytes, { build: (target) => target instanceof PyDict })).value instanceof PyDict,
+  );
 });
 
 test("entries of a dict keep the order in which their keys came, whatever these are", () => {
