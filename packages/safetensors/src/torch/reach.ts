@@ -2,6 +2,7 @@ import { moduleParts, subclassItems } from "./objects.ts";
 import { ObjectNode, PyDict, PyList, PySet, PyTuple } from "./pickle/containers.ts";
 import { PickleNode, type PickleValue } from "./pickle/values.ts";
 import { StorageNode } from "./storage.ts";
+import { Method } from "./tensor-functions.ts";
 import { isTensor } from "./tensor-of.ts";
 
 /** The values that a value consists of. */
@@ -23,6 +24,7 @@ function itemsOf(value: PickleValue | undefined): Iterable<PickleValue> {
 /** What is in any value: also in sets, and what an unknown object was made from. */
 export function allParts(value: PickleValue): Iterable<PickleValue> {
   if (value instanceof PySet) return value.items();
+  if (value instanceof Method) return [value.owner];
   if (!(value instanceof ObjectNode)) return itemsOf(value);
   const { callable, args, kwargs, states, list, dict } = value;
   return [callable, args, kwargs ?? null, ...states, list, dict];

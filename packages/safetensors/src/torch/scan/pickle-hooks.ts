@@ -5,7 +5,7 @@ import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "../pickle/c
 import type { PickleHooks } from "../pickle/hooks.ts";
 import { GlobalRef, PersistentId, type PickleNode, type PickleValue } from "../pickle/values.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
-import { mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
+import { Method, mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type CallCheck, callChecks } from "./call-checks.ts";
 import { DelayedCalls, hasKeywords } from "./delayed-calls.ts";
 import { innerCalls } from "./inner-calls.ts";
@@ -61,6 +61,10 @@ const HANDS_ON =
 /** Classes of NumPy's types. */
 const NUMPY_TYPE = /^numpy\.dtype(?:s\.\w+)?$/;
 
+/** Packages of modules and schedulers, whose objects have methods as attributes, and nothing that is computed when it is read. */
+const METHOD_OWNERS =
+  /^(?:torch\.(?:nn\.modules|optim)|transformers\.activations|torchvision\.models|timm\.(?:models|layers)|ultralytics\.nn\.(?:modules|tasks))\./;
+
 /** Stands for an argument that can still change when nobody looks at it. */
 const CHANGEABLE = new PersistentId(null);
 
@@ -82,6 +86,7 @@ export class ScanHooks implements PickleHooks {
   readonly #functions = new TensorFunctions();
   readonly #delayed: DelayedCalls;
   readonly #data: PlainData;
+  #hasMethods = false;
 
   /**
    * @param recalled indices of the memo that the pickle asks for, if that is known.
@@ -114,13 +119,24 @@ export class ScanHooks implements PickleHooks {
     const { action } = use;
     if (action === "type") return this.#types.make(callable, args);
     if (action !== "encode") this.#types.use();
-    if (action === "explain") return this.#functions.call(callable, args);
+    if (action === "explain") return this.#attribute(callable, args);
     if (action === "load") this.#load(callable, items);
     if (action === "inner") this.#judgeInner(callable, items);
     if (action === "wrap" || action === "inner") return this.#arrayOf(callable, items);
     if (action !== "rebuild" || !(items[0] instanceof ObjectNode)) return undefined;
     use.node ??= new ObjectNode(callable, args);
     return use.node;
+  }
+
+  /** A function or method that is a value. */
+  #attribute(callable: GlobalRef, args: PyTuple): PickleNode | undefined {
+    const value = this.#functions.call(callable, args);
+    if (!(value instanceof Method)) return value;
+    this.#hasMethods = true;
+    const owner = value.owner instanceof ObjectNode ? this.#classOf(value.owner) : this.#pathOf(value.owner);
+    if (!METHOD_OWNERS.test(owner))
+      this.#note("indirect-call", `reads an attribute of ${quote(owner)}, which may run code`, callable);
+    return value;
   }
 
   /** What is wrong with a call by its arguments, and what it keeps for later. */
@@ -130,8 +146,10 @@ export class ScanHooks implements PickleHooks {
     items: readonly PickleValue[],
     kwargs: PickleValue | undefined,
   ): void {
-    if (checks.length === 0 && action === undefined) return;
+    if (checks.length === 0 && action === undefined && !this.#hasMethods) return;
     if (!this.#maySpend(items, callable)) return;
+    if (this.#hasMethods && items.some((item) => item instanceof Method))
+      this.#note("indirect-call", "hands a method to a call, which may call it", callable);
     for (const check of checks) {
       const fault = check(items, hasKeywords(kwargs));
       if (fault) this.#note(...fault, callable);
