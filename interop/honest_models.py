@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.ao import quantization
-from transformers.activations import ACT2FN
+from transformers.activations import ACT2FN, GELUActivation
 
-from honest_saving import FLAT, case, legacy, numbers, protocol, script_saved
+from honest_saving import FLAT, belongs_to, case, legacy, numbers, protocol, script_saved
 
 # ---- State dicts ----------------------------------------------------------------------------------------------------
 
@@ -193,3 +193,43 @@ def scripted():
 @case("a traced module", save=script_saved, readings=({},), findings=["contains-code"])
 def traced():
     return torch.jit.trace(Attention(), numbers(4, 1, 8))
+
+
+# ---- Modules that have their methods as attributes --------------------------------------------------------------------
+
+
+@belongs_to("ultralytics.nn.modules.conv")
+class Conv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 2)
+        self.forward = self.forward_fuse
+
+    def forward_fuse(self, x):
+        return self.conv(x)
+
+
+@belongs_to("models.layers")
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+        self.forward = self._forward_fast
+
+    def _forward_fast(self, x):
+        return self.inner(x)
+
+
+@case("a module whose activation and layer are methods", readings=({},))
+def methods():
+    return nn.Sequential(nn.Linear(2, 2), GELUActivation(use_gelu_python=True), Conv())
+
+
+@case(
+    "the same of a class that nobody knows",
+    readings=({},),
+    unknown=("models.layers.Layer",),
+    findings=("indirect-call",),
+)
+def unknown_methods():
+    return nn.Sequential(Layer())

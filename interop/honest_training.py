@@ -70,6 +70,12 @@ for scheduler, make in SCHEDULERS.items():
     )
 
 
+@case("a scheduler that has a function of its class as an attribute", readings=())
+def cyclic_scheduler():
+    optimizer = trained(OPTIMIZERS["sgd"])[1]
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, 0.01, 0.1)
+
+
 @case(
     "a training checkpoint with all that is needed to go on", readings=({}, {"key": "optimizer.state"}, FLAT)
 )
