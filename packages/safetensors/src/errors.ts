@@ -69,7 +69,10 @@ export interface ErrorDetails {
   readonly at?: number;
   /** Name of the limit that was hit (limits.ts). */
   readonly limit?: string;
-  /** For `NOT_SAFETENSORS` and `UNSUPPORTED`: what the input is, see `diagnose`. For `IO`: "refused" by a server (401, 403). */
+  /**
+   * For `NOT_SAFETENSORS` and `UNSUPPORTED`: what the input is, see `diagnose`. For `IO`: "refused" by a server (401, 403).
+   * For `INVALID_PICKLE`: "cut" where an opcode wants more bytes than are left, "not-callable" where a value is called.
+   */
   readonly kind?: string;
   /** For `FORBIDDEN_GLOBAL`: the Python name that the file asked for, as `module.name`. */
   readonly global?: string;

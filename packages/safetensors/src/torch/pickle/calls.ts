@@ -6,9 +6,6 @@ import type { PickleReader } from "./reader.ts";
 import type { PickleStack } from "./stack.ts";
 import { GlobalRef, PersistentId, PickleNode, type PickleValue } from "./values.ts";
 
-/** Why a pickle fails, as it does in Python. */
-export const NOT_CALLABLE: string = "what is called is not a function or class";
-
 /** The opcodes that name things and call them. Nothing is imported and nothing is called: see `PickleHooks`. */
 export class PickleCalls {
   readonly #reader: PickleReader;
@@ -124,7 +121,7 @@ export class PickleCalls {
   #callable(value: PickleValue): GlobalRef | ObjectNode {
     if (value instanceof GlobalRef) value.calls++;
     else if (value instanceof ObjectNode) this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
-    else throw this.#reader.error(NOT_CALLABLE);
+    else throw this.#reader.error("what is called is not a function or class", "not-callable");
     return value;
   }
 

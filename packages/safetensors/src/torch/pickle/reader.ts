@@ -139,7 +139,7 @@ export class PickleReader {
   /** The bytes up to the next LF, which is passed. */
   line(): Uint8Array {
     const end = this.#bytes.indexOf(0x0a, this.#at);
-    if (end < 0 || end >= this.#end) throw this.error("the line does not end");
+    if (end < 0 || end >= this.#end) throw this.error("the line does not end", "cut");
     this.#checkText(end - this.#at);
     const line = this.#bytes.subarray(this.#at, end);
     this.#at = end + 1;
@@ -205,11 +205,12 @@ export class PickleReader {
   }
 
   /** An `INVALID_PICKLE` error that says which opcode, and where. */
-  error(reason: string): SafetensorsError {
+  error(reason: string, kind?: "cut" | "not-callable"): SafetensorsError {
     const opcode = this.#bytes[this.#opcodeAt]!;
     const name = OPCODE_NAMES.get(opcode) ?? `opcode 0x${opcode.toString(16).padStart(2, "0")}`;
     return new SafetensorsError("INVALID_PICKLE", `${name} at byte ${this.#opcodeAt}: ${reason}`, {
       at: this.#opcodeAt,
+      ...(kind && { kind }),
     });
   }
 
@@ -245,7 +246,7 @@ export class PickleReader {
   #take(length: number): number {
     const start = this.#at;
     if (length > this.#end - start) {
-      throw this.error(`${length} bytes are announced, ${this.#end - start} remain`);
+      throw this.error(`${length} bytes are announced, ${this.#end - start} remain`, "cut");
     }
     this.#at = start + length;
     return start;

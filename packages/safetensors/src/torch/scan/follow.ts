@@ -6,11 +6,19 @@ import type { JoblibReader } from "./joblib.ts";
 import { ScanHooks } from "./pickle-hooks.ts";
 import { SweepNotes } from "./sweep-notes.ts";
 
+/** Why and where a pickle could not be followed: as in `SafetensorsError`, whose `details.kind` this is. */
+export interface Failure {
+  readonly at: number;
+  readonly code: string;
+  readonly kind: string | undefined;
+  readonly reason: string;
+}
+
 /** What became of a pickle: its value, or why and where it could not be followed. */
 export interface Outcome {
   readonly value?: PickleValue;
   readonly end?: number;
-  readonly failure?: { readonly at: number; readonly code: string; readonly reason: string };
+  readonly failure?: Failure;
 }
 
 /** Bytes of a later pickle in a row in which the first array is looked for. */
@@ -62,6 +70,7 @@ function* run(bytes: Uint8Array, start: number, hooks: ScanHooks): Steps<Outcome
     // Whatever it is, also a defect of the machine: such a file must not pass.
     const known = error instanceof SafetensorsError ? error : undefined;
     const reason = known?.reason ?? (error instanceof Error ? error.message : String(error));
-    return { failure: { at: known?.details.at ?? start, code: known?.code ?? "", reason } };
+    const { at = start, kind } = known?.details ?? {};
+    return { failure: { at, code: known?.code ?? "", kind, reason } };
   }
 }

@@ -2,7 +2,7 @@ import { PyList } from "../pickle/containers.ts";
 import { NumberReader } from "./number-reader.ts";
 import type { Part, Scan } from "./part.ts";
 import type { BytesAfter } from "./pickles.ts";
-import { type StorageUse, textOf } from "./storage-uses.ts";
+import { keyOf, type StorageUse } from "./storage-uses.ts";
 
 /** The first pickle of the files that torch.save wrote before PyTorch 1.6. */
 export const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
@@ -46,7 +46,7 @@ async function storagesLength(
   const seen = new Set<string>();
   let at = start;
   for (const item of keys.items) {
-    const key = textOf(item) ?? "";
+    const key = keyOf(item) ?? "";
     const use = storages.get(key);
     if (!use || seen.has(key) || (await numbers.int64(at)) !== use.length) return undefined;
     seen.add(key);

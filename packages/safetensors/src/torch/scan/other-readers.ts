@@ -1,11 +1,10 @@
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { MAX_BYTES_BEYOND_PICKLE } from "../limits.ts";
-import { NOT_CALLABLE } from "../pickle/calls.ts";
 import { argumentEnd } from "../pickle/extent.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
 import { GlobalRef } from "../pickle/values.ts";
 import { finish, type Steps } from "../steps.ts";
-import { type Followed, followArrays, type Outcome } from "./follow.ts";
+import { type Failure, type Followed, followArrays } from "./follow.ts";
 import { type JoblibReader, KEYS } from "./joblib.ts";
 import type { PassedArray } from "./joblib-arrays.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
@@ -73,8 +72,6 @@ const USUAL = [
   "ndarray",
 ];
 
-type Failure = NonNullable<Outcome["failure"]>;
-
 type Name = Pick<GlobalRef, "module" | "name" | "at">;
 
 class OtherFindings {
@@ -121,11 +118,11 @@ class OtherFindings {
   }
 
   /** The names after a failure: the machine refuses some opcodes that a reader of Python takes. */
-  *#sweepRest(other: Followed, { at: failedAt, code, reason }: Failure): Steps<void> {
+  *#sweepRest(other: Followed, { at: failedAt, code, kind }: Failure): Steps<void> {
     const { bytes } = other;
     // These end every reader: a name that is no text, and what cannot be called.
     const isNoName = this.#bytes[failedAt] === STACK_GLOBAL && code === "INVALID_PICKLE";
-    if (isNoName || reason.endsWith(NOT_CALLABLE)) return;
+    if (isNoName || kind === "not-callable") return;
     let hidden: number | undefined;
     let isUsed = false;
     let asks = false;
@@ -157,16 +154,16 @@ class OtherFindings {
     if (hidden !== undefined && (isUsed || why === "stop")) this.#add(...ODDITIES.hidden, hidden);
     handedOn.checkValues();
     for (const [code, message, details] of handedOn.drafts) this.#add(code, message, details?.at);
-    if (asks && this.#isOfFrame(failedAt, reason))
+    if (asks && this.#isOfFrame(failedAt, kind))
       this.#add("malformed-pickle", "goes on where a frame does not let it", failedAt);
     if (goesTooFar(this.#bytes, other)) this.#add("limit", "goes on far beyond the end of the pickle");
   }
 
   /** Whether only a frame ends the reading: Python's reader in C makes sure that its bytes are there, and forgets it. */
-  #isOfFrame(at: number, reason: string): boolean {
+  #isOfFrame(at: number, kind: string | undefined): boolean {
     // No file has more bytes than five bytes count.
     if (this.#bytes[at] === FRAME) return this.#bytes.subarray(at + 6, at + 9).every((byte) => byte === 0);
-    return / remain$|line does not end/.test(reason);
+    return kind === "cut";
   }
 
   #judge(known: KnownGlobal, { module, name, at }: Name, called: boolean): void {

@@ -4,6 +4,7 @@ import { isTensorFunction } from "../inert-functions.ts";
 import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "../pickle/containers.ts";
 import type { PickleHooks } from "../pickle/hooks.ts";
 import { GlobalRef, PersistentId, type PickleNode, type PickleValue } from "../pickle/values.ts";
+import { textOf } from "../python-bytes.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
 import { Method, mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type CallCheck, callChecks } from "./call-checks.ts";
@@ -14,7 +15,7 @@ import { JoblibArrays } from "./joblib-arrays.ts";
 import { NumpyTypes } from "./numpy-types.ts";
 import { PlainData } from "./plain-data.ts";
 import type { Draft } from "./report.ts";
-import { type StorageUse, StorageUses, textOf } from "./storage-uses.ts";
+import { keyOf, type StorageUse, StorageUses } from "./storage-uses.ts";
 
 /** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
 const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
@@ -292,7 +293,7 @@ export class ScanHooks implements PickleHooks {
     const use = this.#useOf(named);
     const taken = use.dtype && this.#storages.take(parts, use.dtype);
     if (taken === undefined) return this.#noStorage();
-    if (!taken) this.drafts.push(["storage-size", `describes storage ${textOf(parts[2])} in two ways`]);
+    if (!taken) this.drafts.push(["storage-size", `describes storage ${keyOf(parts[2])} in two ways`]);
     use.node ??= new ObjectNode(named, NO_ARGUMENTS);
     return use.node;
   }

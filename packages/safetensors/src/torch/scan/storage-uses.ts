@@ -1,5 +1,5 @@
-import { PyBytes } from "../pickle/containers.ts";
 import type { PickleValue } from "../pickle/values.ts";
+import { textOf } from "../python-bytes.ts";
 import type { TorchDtype } from "../storage.ts";
 
 /** A storage that a pickle refers to. */
@@ -18,7 +18,7 @@ export class StorageUses {
    * described in another way before, nothing if it is none.
    */
   take(parts: readonly PickleValue[], dtype: TorchDtype): boolean | undefined {
-    const key = textOf(parts[2]);
+    const key = keyOf(parts[2]);
     const length = parts[4];
     const isStorage =
       (parts.length === 5 || parts.length === 6) &&
@@ -45,11 +45,7 @@ function isStorageKey(text: string): boolean {
   return true;
 }
 
-/** Text, or the bytes that Python 2 wrote for it. */
-export function textOf(value: PickleValue | undefined): string | undefined {
-  if (typeof value === "string") return value;
-  if (typeof value === "number") return String(value);
-  return value instanceof PyBytes && value.bytes.length < 256
-    ? String.fromCharCode(...value.bytes)
-    : undefined;
+/** The key of a storage: text, a number in the oldest files. */
+export function keyOf(value: PickleValue | undefined): string | undefined {
+  return typeof value === "number" ? String(value) : textOf(value);
 }
