@@ -49,4 +49,4 @@ export { type WholeFileOptions, wholeFile } from "./source/whole.ts";
 export { type IndexItem, type Range, range } from "./view/index-items.ts";
 export { parseIndex } from "./view/index-text.ts";
 export { type Piece, piecesOf, type TensorView, type Tiling } from "./view/tiling.ts";
-export { contiguousStrides, isContiguous, type StridedView } from "./view/view.ts";
+export { contiguousStrides, isContiguous, type RangeChecksum, type StridedView } from "./view/view.ts";

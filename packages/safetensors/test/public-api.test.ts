@@ -15,7 +15,7 @@ const API: Readonly<Record<string, string>> = {
     type:DtypeKind type:ErrorCode type:ErrorDetails type:FileChoice type:FileStore type:FormatReader
     type:IndexItem type:LoadOptions type:LoadedTensor type:LocateOptions type:LocatedFiles type:NameChoice
     type:OpenInput type:OpenOptions type:OpenedFile type:OpenedFiles type:Piece type:PlanSummary type:Progress
-    type:Range type:ReadMode type:ReadOptions type:ReadTensorsOptions type:RetryOptions type:RetryingOptions
+    type:Range type:RangeChecksum type:ReadMode type:ReadOptions type:ReadTensorsOptions type:RetryOptions type:RetryingOptions
     type:SafetensorsOptions type:ShardIndex type:SourceSummary type:StoreOptions type:StorePlace
     type:StridedView type:TensorChoice type:TensorIndex type:TensorInfo type:TensorView type:Tiling type:Traffic
     type:UrlOptions type:WeightsFormat type:WholeFileOptions`,
@@ -32,7 +32,7 @@ const API: Readonly<Record<string, string>> = {
     syncAccessSink writableSink
     type:AliasGroups type:AliasOptions type:ByteRange type:Bytes type:Chunks type:CopyOptions type:EditedHeader
     type:EncodedHeader type:HeaderChanges type:HeaderOptions type:InputData type:LazyData type:NameRules
-    type:NamedTensor type:RenameRules type:SaveInput type:SaveInputs type:SaveOptions type:SaveStream type:Sink
+    type:NamedTensor type:RenameRules type:SaveInput type:SaveInputs type:SaveOptions type:SaveStream type:Sink type:SumOptions
     type:SyncAccessHandle type:TensorData type:TensorSpec type:TensorStream`,
   "./transform": `
     RECIPES applyRecipe invertRecipe parseRecipe

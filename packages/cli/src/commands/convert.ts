@@ -68,6 +68,11 @@ An output named .pt, .pth or .bin is one PyTorch file, of safetensors or of anot
 It has the tensors and nothing else: what an unsafe pickle might run when it is loaded is gone.
 (A file that names what is plainly dangerous is refused all the same: see safetensors scan.)
 
+PyTorch files since 1.6 and .npz files have a checksum of each storage or array. It is compared
+while the data is copied: a tensor that is damaged ends the conversion. What is not read in order
+from the first byte of a storage to the last (parts of one, transposed and big-endian tensors,
+those computed from others), and what no tensor is made of, is compared with --verify only.
+
 --keep and --discard take names as they are in the output, without the prefix that is stripped.
 
 Examples:
@@ -128,7 +133,7 @@ export function addConvert(program: Command): void {
         .default("refuse"),
     )
     .option("--split-complex", "write complex128 and complex32 as two tensors, .real and .imag")
-    .option("--verify", "check the checksums of the input; read the new files again and compare")
+    .option("--verify", "compare all checksums of the input, see below; read the new files again and compare")
     .option(
       "--allow-expansion",
       "write it even if it gets larger than 1 GiB and more than 4 times as large as the input",

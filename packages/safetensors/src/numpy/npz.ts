@@ -58,9 +58,12 @@ function memberArray(
   options: ArchiveOptions,
 ): StoredArray {
   if (!options.allowExpansion) checkRatio(member, DATA_INFLATE_ALLOWANCE);
-  const { name, offset, size, method } = member;
+  const { name, offset, size, method, crc32 } = member;
   if (method === 0) {
-    return { name, source, offset, size, read: (length) => readExactly(source, offset, length, options) };
+    const read = (length: number): Promise<Uint8Array> => readExactly(source, offset, length, options);
+    // 0: it has none.
+    const checksum = crc32 === 0 ? undefined : { crc32, member: name + MEMBER_ENDING, archive: source.name };
+    return { name, source, offset, size, read, ...(checksum && { checksum }) };
   }
   const read = (length: number): Promise<Uint8Array> => inflatePrefix(source, member, length, options);
   return { name, source: inflatedSource(source, member, kept), offset: 0, size, read };

@@ -10,6 +10,7 @@ import {
   transferBuffer,
 } from "../save/save.ts";
 import type { Sink } from "../save/sink.ts";
+import { TensorSum } from "../save/tensor-sum.ts";
 import type { Chunks } from "../save/writer.ts";
 import type { Crc32 } from "../zip/crc32.ts";
 import { ZipWriter } from "../zip/writer.ts";
@@ -26,8 +27,8 @@ export interface WriteNumpyOptions extends NpyOptions, Pick<SaveOptions, "signal
  * Writes one tensor as a `.npy` file into a sink and commits it, byte for byte as numpy.save does. Any error aborts the
  * sink.
  *
- * @throws `UNSUPPORTED` for what NumPy does not have: see `npyHeader`; `SIZE_MISMATCH`; `INVALID_TENSOR`; what reading
- *   and the sink throw
+ * @throws `UNSUPPORTED` for what NumPy does not have: see `npyHeader`; `SIZE_MISMATCH`; `INVALID_TENSOR`; `INVALID_ARCHIVE`
+ *   for a tensor that does not have its checksum, see `save`; what reading and the sink throw
  */
 export async function writeNpy(sink: Sink, input: SaveInput, options: WriteNumpyOptions = {}): Promise<void> {
   await committed(sink, async () => {
@@ -117,6 +118,11 @@ async function* chunksOf(
   options: WriteNumpyOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   yield header;
+  const sum = TensorSum.of(name, input, { crc32: options.crc32 });
   const chunks: Chunks = chunksOfInput(name, input, buffer, options);
-  yield* counted(chunks, done, total, options);
+  for await (const chunk of counted(chunks, done, total, options)) {
+    sum?.add(chunk);
+    yield chunk;
+  }
+  sum?.finish();
 }

@@ -6,15 +6,22 @@ import { quote, SafetensorsError } from "../errors.ts";
 import { kernelCaster } from "../kernels/cast.ts";
 import type { ReadOptions } from "../source/source.ts";
 import type { TensorStream } from "./save.ts";
+import { type SumOptions, TensorSum } from "./tensor-sum.ts";
 
 /**
  * A tensor of floats in another dtype, cast piece by piece while it is saved: see `castFloats`. A tensor that is of this
  * dtype already, or is not of floats (integers, booleans, complex numbers), comes as it is. The random numbers of
- * stochastic rounding depend on the tensor's name.
+ * stochastic rounding depend on the tensor's name. Its bytes before the cast are compared with the checksum that their
+ * file has of them, as by `save`.
  *
- * @throws `MISALIGNED` if its elements would not fill whole bytes; when read, `UNSUPPORTED` for a NaN as F6 or F4
+ * @throws `MISALIGNED` if its elements would not fill whole bytes; when read, `UNSUPPORTED` for a NaN as F6 or F4,
+ *   `INVALID_ARCHIVE` for a tensor that does not have its checksum
  */
-export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastOptions): TensorStream {
+export function castTensor(
+  tensor: TensorHandle,
+  to: FloatDtype,
+  options: CastOptions & Pick<SumOptions, "crc32"> = {},
+): TensorStream {
   const { name, dtype: from, shape } = tensor;
   if (from === to || !isFloatDtype(from)) return tensor;
   if ((elementCount(shape) * DTYPES[to].bits) % 8 !== 0) {
@@ -30,6 +37,7 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
     const size = pieceBytes(from, to, room);
     // A tensor of a few bytes may be larger before the cast than the buffer for what it becomes.
     const own = caster.memory ?? (size <= buffer.length ? buffer : new Uint8Array(size));
+    const sum = TensorSum.of(name, tensor, { crc32: options.crc32 });
     const taker = new PieceTaker(tensor, own.subarray(0, size), readOptions);
     let isReading = false;
     try {
@@ -37,8 +45,10 @@ export function castTensor(tensor: TensorHandle, to: FloatDtype, options?: CastO
         isReading = true;
         const piece = await taker.take(Math.min(size, tensor.byteLength - done));
         isReading = false;
+        sum?.add(piece);
         yield caster.cast(piece);
       }
+      sum?.finish();
     } finally {
       await taker.close();
       // A read that failed or was aborted may go on writing: its memory is left to no other.

@@ -30,5 +30,6 @@ export {
 } from "./split.ts";
 export { type SaveStream, saveStream } from "./stream.ts";
 export { type SyncAccessHandle, syncAccessSink } from "./sync-access-sink.ts";
+export type { SumOptions } from "./tensor-sum.ts";
 export { writableSink } from "./writable-sink.ts";
 export { type Chunks, SafetensorsWriter } from "./writer.ts";

@@ -6,6 +6,7 @@ import { readInto } from "../source/read-into.ts";
 import type { ReadOptions } from "../source/source.ts";
 import { BUFFER_BYTES, chunksOfData, type InputData, type LazyData } from "./input.ts";
 import type { ByteRange, Sink } from "./sink.ts";
+import { type SumOptions, TensorSum } from "./tensor-sum.ts";
 import { type Chunks, exactly } from "./writer.ts";
 
 /**
@@ -40,7 +41,7 @@ export type SaveInputs =
   | Readonly<Record<string, SaveInput>>;
 
 /** Options of saving. */
-export interface SaveOptions extends HeaderOptions, ReadOptions {
+export interface SaveOptions extends HeaderOptions, ReadOptions, SumOptions {
   /** Called after every piece with the bytes of data written so far, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -50,8 +51,13 @@ export interface SaveOptions extends HeaderOptions, ReadOptions {
  * that are strided in their source, 16 MiB for Blobs). The same tensors and metadata give the same bytes, in whatever
  * order they come. Any error aborts the sink.
  *
+ * Tensors of PyTorch and NumPy files are compared with the checksums in these files while they are copied, as far as they
+ * have one: a tensor that is all of a member that is not compressed, in its order. (What is compressed is always compared
+ * when it is read to its end.) A part of a member, or another order of its elements, has no checksum.
+ *
  * @throws what `encodeHeader` throws, before anything is written; `SIZE_MISMATCH` for data that does not fill its dtype
- *   and shape; see `InputData` for more; what the sink throws; the signal's reason
+ *   and shape; `INVALID_ARCHIVE` for a tensor that does not have its checksum; see `InputData` for more; what the
+ *   sink throws; the signal's reason
  */
 export async function save(sink: Sink, inputs: SaveInputs, options: SaveOptions = {}): Promise<void> {
   try {
@@ -79,7 +85,8 @@ async function writeFile(
   const buffer = transferBuffer(total);
   for (const tensor of header.tensors) {
     const input = inputs.get(tensor.name)!;
-    const range = sink.copy && rangeOf(input);
+    const sum = TensorSum.of(tensor.name, input, options);
+    const range = sink.copy && rangeOf(input, sum);
     if (range) {
       let [done] = tensor.dataOffsets;
       const onCopied = (bytes: number): void => {
@@ -87,19 +94,22 @@ async function writeFile(
         onProgress?.(done, total);
       };
       await sink.copy!(range, { signal, onCopied });
-      continue;
+    } else {
+      for await (const chunk of tensorChunks(tensor, input, buffer, total, options)) {
+        sum?.add(chunk);
+        const wait = sink.write(chunk);
+        if (wait) await wait;
+      }
     }
-    for await (const chunk of tensorChunks(tensor, input, buffer, total, options)) {
-      const wait = sink.write(chunk);
-      if (wait) await wait;
-    }
+    sum?.finish();
   }
   signal?.throwIfAborted();
 }
 
 /** The bytes of an input, if they lie in order and are so many that the sink should copy them by itself. */
-function rangeOf(input: SaveInput): ByteRange | undefined {
+function rangeOf(input: SaveInput, sum: TensorSum | undefined): ByteRange | undefined {
   if (!(input instanceof TensorHandle) || input.byteLength < COPY_FROM) return undefined;
+  const length = input.byteLength;
   const place = packedPlace(input.view);
   if (!place) return undefined;
   const read: ByteRange["read"] = async (offset, target, options) => {
@@ -108,8 +118,10 @@ function rangeOf(input: SaveInput): ByteRange | undefined {
     } catch (error) {
       throw readingTensor(error, input.name);
     }
+    // The pieces before are being written meanwhile.
+    sum?.addBefore(target, length - offset - target.length);
   };
-  return { length: input.byteLength, read };
+  return { length, read };
 }
 
 /** The tensors with their names. */
@@ -126,8 +138,15 @@ export async function* fileChunks(
   options.signal?.throwIfAborted();
   yield header.bytes;
   const buffer = transferBuffer(header.dataLength);
-  for (const tensor of header.tensors)
-    yield* tensorChunks(tensor, inputs.get(tensor.name)!, buffer, header.dataLength, options);
+  for (const tensor of header.tensors) {
+    const input = inputs.get(tensor.name)!;
+    const sum = TensorSum.of(tensor.name, input, options);
+    for await (const chunk of tensorChunks(tensor, input, buffer, header.dataLength, options)) {
+      sum?.add(chunk);
+      yield chunk;
+    }
+    sum?.finish();
+  }
   options.signal?.throwIfAborted();
 }
 

@@ -3,7 +3,7 @@ import type { ReadOptions } from "../source/source.ts";
 /** Bytes that lie in order, wherever they are. */
 export interface ByteRange {
   readonly length: number;
-  /** Fills `target` from `offset`; waits only if it has to. */
+  /** Fills `target` from `offset`; waits only if it has to. Every byte is to be read once, in whatever order. */
   read(offset: number, target: Uint8Array, options?: ReadOptions): void | Promise<void>;
 }
 

@@ -102,10 +102,10 @@ class TorchArchive {
   }
 
   async #read(entry: ZipEntry): Promise<Uint8Array> {
-    const { source, offset } = this.#placeOf(entry);
+    const { source, offset, checksum } = this.#placeOf(entry);
     const bytes = await readExactly(source, offset, entry.size, { signal: this.#tools.signal });
-    // The CRC of what is compressed is checked already. 0: torch.save was told to leave it out.
-    if (entry.method !== 0 || entry.crc32 === 0 || crc32(bytes) === entry.crc32) return bytes;
+    // The CRC of what is compressed is checked already.
+    if (!checksum || crc32(bytes) === checksum.crc32) return bytes;
     throw invalid(
       `${quote(entry.name)} does not have its CRC: it is damaged, or was changed; get the file again, or load it where it is safe and save it anew`,
     );
@@ -114,7 +114,10 @@ class TorchArchive {
   #placeOf(entry: ZipEntry): StoragePlace {
     const offset = this.#dataOffsets[entry.row]!;
     const { source } = this.#zip;
-    if (entry.method === 0) return { source, offset };
+    const { name: member, method, crc32, size: length } = entry;
+    // 0: torch.save was told to leave it out.
+    const checksum = crc32 === 0 ? undefined : { start: offset, length, crc32, member, archive: source.name };
+    if (method === 0) return { source, offset, ...(checksum && { checksum }) };
     return { source: inflatedSource(source, { ...entry, offset }, this.#inflated), offset: 0 };
   }
 
@@ -191,9 +194,10 @@ async function isBigEndian(archive: TorchArchive): Promise<boolean> {
 }
 
 /** Elements of the storage's type are swapped, as PyTorch does it; of complex ones, each of the two parts. */
-function swapped({ source, offset }: StoragePlace, { dtype, byteLength }: StorageNode): StoragePlace {
+function swapped(place: StoragePlace, { dtype, byteLength }: StorageNode): StoragePlace {
   const bytes = dtype.name.startsWith("complex") ? dtype.bytes / 2 : dtype.bytes;
-  if (bytes === 1) return { source, offset };
+  if (bytes === 1) return place;
+  const { source, offset } = place;
   return { source: byteSwapped(source, bytes, offset, offset + byteLength), offset: 0 };
 }
 

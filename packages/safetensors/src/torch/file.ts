@@ -1,5 +1,6 @@
 import type { SafetensorsError } from "../errors.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
+import type { RangeChecksum } from "../view/view.ts";
 import type { PyDict } from "./pickle/containers.ts";
 import type { PickleResult } from "./pickle/machine.ts";
 import type { PickleValue } from "./pickle/values.ts";
@@ -34,6 +35,8 @@ export interface StoragePlace {
   readonly source: ByteSource;
   /** Bytes from the start of the source. */
   readonly offset: number;
+  /** The checksum of the bytes, if the file has one. */
+  readonly checksum?: RangeChecksum;
 }
 
 /** What opening a container needs beside its source. */

@@ -53,8 +53,9 @@ class Views {
 
   #strided({ layout }: Exclude<ReadableTensor, DerivedTensor>): StridedView {
     const { storage, dtype, shape, strides, byteOffset } = layout;
-    const { source, offset } = this.#storage(storage);
-    return { source, dtype, shape, strides, bitOffset: (offset + byteOffset) * 8 };
+    const { source, offset, checksum } = this.#storage(storage);
+    const bitOffset = (offset + byteOffset) * 8;
+    return { source, dtype, shape, strides, bitOffset, ...(checksum && { checksum }) };
   }
 
   #derived({ derivation, dtype, shape }: DerivedTensor): StridedView {

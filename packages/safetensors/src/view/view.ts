@@ -15,6 +15,21 @@ export interface StridedView {
   readonly strides: readonly number[];
   /** Place of the element with index zero on every axis, in bits from the start of the source. */
   readonly bitOffset: number;
+  /** The checksum of a range of the source in which the elements lie, if it is known. It may hold more than these. */
+  readonly checksum?: RangeChecksum;
+}
+
+/** The checksum that an archive has of a range of its bytes. */
+export interface RangeChecksum {
+  /** Bytes from the start of the source. */
+  readonly start: number;
+  readonly length: number;
+  /** As in ZIP. */
+  readonly crc32: number;
+  /** What to call the range in messages: the member of the archive that it is, or is the end of. */
+  readonly member: string;
+  /** What to call the archive: the name of its source. */
+  readonly archive?: string | undefined;
 }
 
 /** Strides, in elements, of a row-major ("C") tensor without gaps. */

@@ -1,6 +1,12 @@
 /** Computes the CRC-32 of bytes that follow others, whose checksum is `before`. */
 export type Crc32 = (bytes: Uint8Array, before: number) => number;
 
+/** The polynomial, with the highest power in the lowest bit. */
+const POLYNOMIAL = 0xedb88320;
+
+/** x^8 in the same order: what a byte more does to a CRC. */
+const ONE_BYTE = 1 << 23;
+
 /** Bytes taken at once. Measured: eight tables make it three times as fast as one. */
 const SLICES = 8;
 
@@ -11,7 +17,7 @@ function makeTables(): Uint32Array {
   const made = new Uint32Array(SLICES * 256);
   for (let byte = 0; byte < 256; byte++) {
     let value = byte;
-    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ POLYNOMIAL : value >>> 1;
     made[byte] = value;
   }
   for (let place = 256; place < made.length; place++) {
@@ -43,4 +49,30 @@ export function crc32(bytes: Uint8Array, before = 0): number {
   }
   for (; at < bytes.length; at++) crc = (crc >>> 8) ^ table[(crc ^ bytes[at]!) & 0xff]!;
   return ~crc >>> 0;
+}
+
+/**
+ * What bytes contribute to the CRC-32 of a whole in which `after` bytes follow them: the CRC of the whole is the exclusive or
+ * of the contributions of its pieces, in whatever order they are taken.
+ *
+ * @param sum the CRC-32 of the bytes alone.
+ */
+export function crc32Before(sum: number, after: number): number {
+  let result = sum;
+  let power = ONE_BYTE;
+  for (let rest = after; rest > 0; rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) result = product(power, result);
+    power = product(power, power);
+  }
+  return result >>> 0;
+}
+
+/** The product of two polynomials over the integers modulo 2, modulo the one of the CRC. */
+function product(a: number, b: number): number {
+  let sum = 0;
+  for (let bit = 31, times = b; bit >= 0; bit--) {
+    if ((a >>> bit) & 1) sum ^= times;
+    times = times & 1 ? (times >>> 1) ^ POLYNOMIAL : times >>> 1;
+  }
+  return sum;
 }

@@ -12,7 +12,7 @@ import { checkExpansion } from "./expansion.ts";
 import { locateTorch, openInput } from "./input.ts";
 import { outputPaths } from "./names.ts";
 import { contentsOf, type OutputRules } from "./outputs.ts";
-import { verifyInput } from "./verify.ts";
+import { verifyRest } from "./verify.ts";
 
 /** Options of `convertPath`: how to read the input, what of it to write and how. */
 export interface ConvertOptions extends Omit<TorchOptions, "signal">, OutputRules, WriteOptions {
@@ -56,7 +56,8 @@ export interface ConvertResult {
  * is asked for; of tensors that are the same view of the same data one is kept, and metadata names the others.
  *
  * All files are opened and checked before anything is written, and the new files appear only when all are complete,
- * the index last. An error, or the signal, leaves everything as it was.
+ * the index last. An error, or the signal, leaves everything as it was. While they are copied, tensors are compared with the
+ * checksums that their files have of them, see `save`; `verify` compares the rest of the files, too.
  *
  * @param input a PyTorch or NumPy file, an index such as `pytorch_model.bin.index.json`, or a folder with either.
  * @param output a file, or a folder; beside the input if undefined.
@@ -76,13 +77,15 @@ export async function convertPath(
     for (const file of names) {
       opened.set(file, await inFile(file, () => openInput(join(folder, file), options)));
     }
-    if (options.verify) {
-      for (const file of names) await inFile(file, () => verifyInput(join(folder, file), options.signal));
-    }
     joinShards(opened, index?.weightMap);
     const isTorch = [...opened.values()].some((checkpoint) => checkpoint instanceof TorchCheckpoint);
     const metadata = new Map([["format", isTorch ? "pt" : "np"], ...Object.entries(options.metadata ?? {})]);
     const contents = contentsOf(opened, options, new Set(metadata.keys()));
+    if (options.verify) {
+      const copied = contents.flatMap((content) => content.copied);
+      for (const file of names)
+        await inFile(file, () => verifyRest(join(folder, file), opened.get(file)!, copied, options.signal));
+    }
     const { maxShardSize = Number.POSITIVE_INFINITY } = options;
     if (maxShardSize === Number.POSITIVE_INFINITY && contents.length > names.length && isOneFile(output)) {
       const text = `the header would take more than ${MAX_HEADER_BYTES} bytes, so several files are needed; name a folder for them`;

@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { TensorHandle } from "../../checkpoint/tensor.ts";
 import type { FloatDtype } from "../../dtype/cast.ts";
@@ -31,6 +32,8 @@ export interface OutputContent {
   /** The input files that its tensors come from. */
   readonly inputs: readonly string[];
   readonly tensors: ReadonlyMap<string, TensorStream>;
+  /** The tensors of the input that these are. */
+  readonly copied: readonly TensorHandle[];
   /** Names without data of their own, each with the tensor in this file whose data they share. */
   readonly aliases: ReadonlyMap<string, string>;
 }
@@ -67,6 +70,7 @@ export function contentsOf(
       tensors: new Map(
         group.map((tensor) => [tensor.name, rules.dtype ? castWide(tensor, rules.dtype) : tensor]),
       ),
+      copied: group,
       aliases: new Map([...aliases].filter(([, kept]) => names.has(kept))),
     };
   });
@@ -88,7 +92,7 @@ function jsonBytes(value: unknown): number {
 
 /** Floats of 8 bits and less are quantized weights and scales, which a cast would make wrong without their companions. */
 export function castWide(tensor: TensorHandle, to: FloatDtype): TensorStream {
-  return DTYPES[tensor.dtype].bits > 8 ? castTensor(tensor, to) : tensor;
+  return DTYPES[tensor.dtype].bits > 8 ? castTensor(tensor, to, { crc32 }) : tensor;
 }
 
 function groupsOf(

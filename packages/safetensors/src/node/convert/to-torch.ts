@@ -7,7 +7,6 @@ import { TensorHandle } from "../../checkpoint/tensor.ts";
 import { numpyReader, openNumpy } from "../../numpy/index.ts";
 import { groupAliases } from "../../save/aliases.ts";
 import { applyNameRules, type NameRules, wholesOf, withLists } from "../../save/name-rules.ts";
-import type { TensorStream } from "../../save/save.ts";
 import { openTorch, TorchCheckpoint, type TorchOptions, torchReader, writeTorch } from "../../torch/index.ts";
 import { aliasesIn } from "../../torch/write/aliases.ts";
 import { entriesOf } from "../../torch/write/entries.ts";
@@ -18,8 +17,8 @@ import type { WriteOptions } from "../write/write-outputs.ts";
 import type { ConvertedInput, ConvertOptions } from "./convert.ts";
 import { checkExpansion } from "./expansion.ts";
 import { checkFolderOf, checkTargets } from "./names.ts";
-import { castWide } from "./outputs.ts";
-import { verifyInput, verifyWritten } from "./verify.ts";
+import { castWide, type OutputContent } from "./outputs.ts";
+import { verifyRest, verifyWritten } from "./verify.ts";
 
 /** Options of `convertToTorch`: how to read the input, which concerns PyTorch files, what of it to write and how. */
 export interface ToTorchOptions
@@ -48,7 +47,7 @@ export interface ToTorchResult {
  * but differ get data of their own.
  *
  * All is checked before anything is written, and the new file appears only when it is complete. An error, or the signal,
- * leaves everything as it was.
+ * leaves everything as it was. Checksums are compared as by `convertPath`.
  *
  * @param input a file, an index, or a folder with either, in which safetensors come first.
  * @throws every error of locating and reading the input; what `applyNameRules` throws; `UNSUPPORTED` for dtypes that PyTorch
@@ -79,11 +78,14 @@ export async function convertToTorch(
     const taken = [...inputs.map(({ path }) => path), ...(index ? [join(folder, index.file)] : [])];
     await checkFolderOf(output);
     await checkTargets(taken, [output]);
-    const { tensors, aliases } = contentOf(whole, options);
+    const { tensors, copied, aliases } = contentOf(whole, options);
     const entries = entriesOf(tensors, aliases);
     const dataLength = entries.reduce((sum, { byteLength }) => sum + byteLength, 0);
     if (!options.allowExpansion) checkExpansion(inputs, [{ byteLength: dataLength }]);
-    if (verify) for (const { path } of inputs) await verifyInput(path, signal);
+    if (verify) {
+      for (const { file: name, checkpoint } of files)
+        await verifyRest(join(folder, name), checkpoint, copied, signal);
+    }
     const group = new FileGroup();
     try {
       const sink = await group.add(output);
@@ -121,7 +123,7 @@ const openNumpyWith =
 function contentOf(
   whole: Checkpoint,
   rules: ToTorchOptions,
-): { tensors: ReadonlyMap<string, TensorStream>; aliases: ReadonlyMap<string, string> } {
+): Pick<OutputContent, "tensors" | "copied" | "aliases"> {
   const own = new Set(whole);
   const tied = Array.from(aliasesIn(whole), ([alias, name]) => new TensorHandle(alias, whole.get(name).view));
   const renamed = applyNameRules([...own, ...tied], rules, wholesOf([whole]));
@@ -133,5 +135,5 @@ function contentOf(
   const tensors = new Map(
     stored.map((tensor) => [tensor.name, rules.dtype ? castWide(tensor, rules.dtype) : tensor]),
   );
-  return { tensors, aliases };
+  return { tensors, copied: stored, aliases };
 }

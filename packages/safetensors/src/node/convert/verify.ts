@@ -1,7 +1,9 @@
 import { crc32 } from "node:zlib";
+import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { readHead } from "../../checkpoint/safetensors.ts";
+import type { TensorHandle } from "../../checkpoint/tensor.ts";
 import { quote, SafetensorsError } from "../../errors.ts";
-import type { TensorStream } from "../../save/save.ts";
+import { checksumOf } from "../../save/tensor-sum.ts";
 import { openZip } from "../../zip/archive.ts";
 import { inflateChecked } from "../../zip/inflate.ts";
 import { openFile } from "../file-source.ts";
@@ -10,12 +12,34 @@ import { openWeights } from "../open-path.ts";
 const BUFFER_BYTES = 1 << 20;
 
 /**
- * Compares the members of a ZIP archive, as PyTorch and NumPy files are, with the checksums that it has. A checksum
- * of zero says that there is none.
+ * Compares those members of a ZIP archive, as PyTorch and NumPy files are, with their checksums that will not be compared
+ * while they are copied. Other files have none.
  *
+ * @param checkpoint what the file was opened as.
+ * @param copied the tensors that will be copied, of this file and of others.
  * @throws `INVALID_ARCHIVE` if a member is damaged
  */
-export async function verifyInput(path: string, signal: AbortSignal | undefined): Promise<void> {
+export async function verifyRest(
+  path: string,
+  checkpoint: Checkpoint,
+  copied: readonly TensorHandle[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const views = new Set(copied.map(({ view }) => view));
+  const ends = new Set<number>();
+  for (const tensor of checkpoint) {
+    const checksum = views.has(tensor.view) && checksumOf(tensor);
+    if (checksum) ends.add(checksum.start + checksum.length);
+  }
+  await verifyMembers(path, ends, signal);
+}
+
+/** Compares the members of a ZIP archive with their checksums, but for those that end at the places in `passed`. */
+async function verifyMembers(
+  path: string,
+  passed: ReadonlySet<number>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const source = await openFile(path, { blocking: true });
   try {
     const head = await readHead(source);
@@ -31,7 +55,8 @@ export async function verifyInput(path: string, signal: AbortSignal | undefined)
         for await (const _ of inflateChecked(source, { ...entry, offset })) signal?.throwIfAborted();
         continue;
       }
-      if (expected === 0) continue;
+      // 0: it has none.
+      if (expected === 0 || passed.has(offset + size)) continue;
       let sum = 0;
       for (let done = 0; done < size; done += buffer.length) {
         signal?.throwIfAborted();
@@ -60,7 +85,7 @@ export async function verifyWritten(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
-    await verifyInput(temporary, signal);
+    await verifyMembers(temporary, new Set(), signal);
   } catch (cause) {
     if (!(cause instanceof SafetensorsError) || cause.code !== "INVALID_ARCHIVE") throw cause;
     const text = `${path} could not be written: it reads back differently; is the disk failing?`;
@@ -68,46 +93,26 @@ export async function verifyWritten(
   }
 }
 
-/** Checksums of tensors, taken while they are written, to compare the file with. */
-export class WrittenSums {
-  /** The tensors to write instead: the same, with an ear at their bytes. */
-  readonly tensors: ReadonlyMap<string, TensorStream>;
-  readonly #sums = new Map<string, number>();
-
-  constructor(tensors: ReadonlyMap<string, TensorStream>) {
-    this.tensors = new Map(Array.from(tensors, ([name, tensor]) => [name, this.#listened(name, tensor)]));
-  }
-
-  /**
-   * Reads the file again.
-   *
-   * @param temporary where it is; `path` is where it will be, for the message.
-   * @throws `IO` if a tensor of the file is not what was to be written
-   */
-  async check(temporary: string, path: string, signal: AbortSignal | undefined): Promise<void> {
-    await using written = await openWeights(temporary, { blocking: true, readers: [] });
-    const buffer = new Uint8Array(BUFFER_BYTES);
-    for (const [name, expected] of this.#sums) {
-      let sum = 0;
-      for await (const chunk of written.get(name).chunks(buffer, { signal })) sum = crc32(chunk, sum);
-      if (sum === expected) continue;
-      const text = `${path} could not be written: tensor ${quote(name)} reads back differently; is the disk failing?`;
-      throw new SafetensorsError("IO", text, { file: path, tensor: name });
-    }
-  }
-
-  #listened(name: string, tensor: TensorStream): TensorStream {
-    const sums = this.#sums;
-    async function* chunks(
-      ...args: Parameters<TensorStream["chunks"]>
-    ): AsyncGenerator<Uint8Array, void, undefined> {
-      let sum = 0;
-      for await (const chunk of tensor.chunks(...args)) {
-        sum = crc32(chunk, sum);
-        yield chunk;
-      }
-      sums.set(name, sum);
-    }
-    return { dtype: tensor.dtype, shape: tensor.shape, chunks };
+/**
+ * Reads a safetensors file again.
+ *
+ * @param temporary where it is; `path` is where it will be, for the message.
+ * @param sums checksums of its tensors, taken while they were written.
+ * @throws `IO` if a tensor of the file is not what was to be written
+ */
+export async function readBack(
+  temporary: string,
+  path: string,
+  sums: ReadonlyMap<string, number>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await using written = await openWeights(temporary, { blocking: true, readers: [] });
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  for (const [name, expected] of sums) {
+    let sum = 0;
+    for await (const chunk of written.get(name).chunks(buffer, { signal })) sum = crc32(chunk, sum);
+    if (sum === expected) continue;
+    const text = `${path} could not be written: tensor ${quote(name)} reads back differently; is the disk failing?`;
+    throw new SafetensorsError("IO", text, { file: path, tensor: name });
   }
 }

@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { type SaveInputs, type SaveOptions, save } from "../../save/save.ts";
 import { fileSink } from "./file-sink.ts";
@@ -11,8 +12,9 @@ import { fileSink } from "./file-sink.ts";
 export async function saveFile(
   path: string,
   tensors: SaveInputs | Checkpoint,
-  options: SaveOptions = {},
+  given: SaveOptions = {},
 ): Promise<void> {
+  const options = { crc32, ...given };
   if (!(tensors instanceof Checkpoint)) return save(await fileSink(path), tensors, options);
   const inputs = [...tensors].map((tensor) => [tensor.name, tensor] as const);
   const metadata = options.metadata ?? (tensors.metadata.size > 0 ? tensors.metadata : undefined);

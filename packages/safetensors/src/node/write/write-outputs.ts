@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { mkdir, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { crc32 } from "node:zlib";
 import { encodeHeader } from "../../format/encode.ts";
 import type { TensorStream } from "../../save/save.ts";
 import { save } from "../../save/save.ts";
 import type { Sink } from "../../save/sink.ts";
-import { WrittenSums } from "../convert/verify.ts";
+import { readBack } from "../convert/verify.ts";
 import { ioError } from "../io-error.ts";
 import { commitCheckpoint, namesToRetire } from "./commit.ts";
 import { type CheckpointPlace, recoverCheckpoint } from "./commit-recover.ts";
@@ -34,7 +35,10 @@ export interface OutputIndex {
 
 /** Options of writing files that belong together. */
 export interface WriteOptions {
-  /** Check the input against its own checksums; read every new file again before it takes its place, and compare. */
+  /**
+   * Read every new file again before it takes its place, and compare. A conversion also compares those parts of the input
+   * with their checksums that are not compared while they are copied: see `save`.
+   */
   readonly verify?: boolean | undefined;
   /** Stops the writing; nothing is left of it, except what `resume` keeps. */
   readonly signal?: AbortSignal | undefined;
@@ -158,7 +162,8 @@ async function writeFile(
   const { verify, signal, resume, onProgress } = options;
   const { path, tensors, metadata, reserve } = file;
   const sink = await group.add(path);
-  const sums = verify ? new WrittenSums(tensors) : undefined;
+  const sums = new Map<string, number>();
+  const onChecksum = verify ? (name: string, sum: number) => void sums.set(name, sum) : undefined;
   const hash = resume === undefined ? undefined : createHash("sha256");
   let size = 0;
   const listening: Sink = {
@@ -171,8 +176,9 @@ async function writeFile(
     abort: sink.abort,
   };
   // A hash needs the bytes in order, and here.
-  await save(hash ? listening : sink, sums?.tensors ?? tensors, { metadata, reserve, signal, onProgress });
-  await sums?.check(sink.temporary, path, signal);
+  const saving = { metadata, reserve, signal, onProgress, crc32, onChecksum };
+  await save(hash ? listening : sink, tensors, saving);
+  if (verify) await readBack(sink.temporary, path, sums, signal);
   if (resume !== undefined && hash) {
     const record = { identity: sha256(resume), header: headerOf(file), size };
     await recordPart(sink.temporary, { ...record, sha256: hash.digest("hex") });

@@ -2,6 +2,7 @@ import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { quote, SafetensorsError } from "../../errors.ts";
 import { chunksOfInput, counted, type SaveInputs, transferBuffer } from "../../save/save.ts";
 import type { Sink } from "../../save/sink.ts";
+import { checkSum } from "../../save/tensor-sum.ts";
 import type { ReadOptions } from "../../source/source.ts";
 import type { Crc32 } from "../../zip/crc32.ts";
 import type { Aliases } from "./aliases.ts";
@@ -35,7 +36,7 @@ export interface WriteTorchOptions extends ReadOptions {
  * @param inputs tensors by name, or a checkpoint.
  * @throws `UNSUPPORTED` for dtypes and shapes that PyTorch lacks (6-bit floats, odd rows of 4-bit ones), `INVALID_NAME`,
  *   `DUPLICATE_NAME`, `TENSOR_NOT_FOUND` (of an alias), `INVALID_TENSOR`, `MISALIGNED`, `SIZE_OVERFLOW`: before anything
- *   is written; `SIZE_MISMATCH`, errors of the sources and the sink
+ *   is written; `SIZE_MISMATCH`; `INVALID_ARCHIVE` for a tensor that does not have its checksum, see `save`; errors of the sources and the sink
  */
 export async function writeTorch(
   sink: Sink,
@@ -71,20 +72,21 @@ async function addStorages(
   for (const [index, { names, input, byteLength }] of entries.entries()) {
     const name = names[0]!;
     const chunks = counted(chunksOfInput(name, input, buffer, options), before, total, options);
-    const written = await zip.add(`data/${storageKey(index)}`, byteLength, chunks);
+    const { written, checksum } = await zip.add(`data/${storageKey(index)}`, byteLength, chunks);
     if (written !== byteLength) {
       const amount = written > byteLength ? "more" : `only ${written}`;
       const text = `tensor ${quote(name)} was declared with ${byteLength} bytes, but ${amount} came`;
       throw new SafetensorsError("SIZE_MISMATCH", text, { tensor: name });
     }
+    checkSum(name, input, checksum);
     before += byteLength;
   }
 }
 
-function addText(zip: ZipWriter, record: string, text: string): Promise<number> {
+function addText(zip: ZipWriter, record: string, text: string): Promise<unknown> {
   return addBytes(zip, record, new TextEncoder().encode(text));
 }
 
-function addBytes(zip: ZipWriter, record: string, bytes: Uint8Array): Promise<number> {
+function addBytes(zip: ZipWriter, record: string, bytes: Uint8Array): Promise<unknown> {
   return zip.add(record, bytes.length, [bytes]);
 }

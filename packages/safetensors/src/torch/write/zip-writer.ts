@@ -38,8 +38,11 @@ export class ZipWriter {
     return [this.#nameDigest, this.#dataDigest].map((digest) => `${digest}`.padStart(20, "0")).join("");
   }
 
-  /** Adds a member. Gives how many bytes came; unless they are `size` bytes, the archive can only be given up. */
-  async add(record: string, size: number, chunks: Chunks): Promise<number> {
+  /**
+   * Adds a member. Gives how many bytes came, and their checksum; unless they are `size` bytes, the archive can only be given
+   * up.
+   */
+  async add(record: string, size: number, chunks: Chunks): Promise<{ written: number; checksum: number }> {
     const name = utf8.encode(`${this.#root}/${record}`);
     const headerOffset = this.#out.offset;
     const header = this.#put((out) => localHeader(out, { name, size, headerOffset }));
@@ -48,7 +51,7 @@ export class ZipWriter {
     let written = 0;
     for await (const chunk of chunks) {
       written += chunk.length;
-      if (written > size) return written;
+      if (written > size) return { written, checksum };
       checksum = this.#crc32(chunk, checksum);
       const waiting = this.#out.write(chunk);
       if (waiting) await waiting;
@@ -59,7 +62,7 @@ export class ZipWriter {
     directoryEntry(this.#directory, member);
     this.#count++;
     this.#digest(name, checksum);
-    return written;
+    return { written, checksum };
   }
 
   /** Ends the archive with its directory. Everything is in the sink then, which is not committed. */

@@ -171,7 +171,7 @@ describe("convertToTorch", () => {
     assert.deepEqual([...groupAliases(checkpoint).aliases], [["c", "a"]]);
   });
 
-  it("finds a damaged input when it verifies", async () => {
+  it("finds a damaged input, and when it verifies a damaged output", async () => {
     const damaged = new Uint8Array(readFileSync(fixturePath("torch/state-dict.pt")));
     {
       await using whole = await openPath(fixturePath("torch/state-dict.pt"));
@@ -181,11 +181,12 @@ describe("convertToTorch", () => {
     }
     const input = join(folder, "damaged.bin");
     writeFileSync(input, damaged);
-    await convertToTorch(input, join(folder, "unseen.pt"));
-    await assert.rejects(
-      convertToTorch(input, join(folder, "seen.pt"), { verify: true }),
-      raises("INVALID_ARCHIVE", /checksum/),
-    );
+    for (const verify of [false, true]) {
+      await assert.rejects(
+        convertToTorch(input, join(folder, "seen.pt"), { verify }),
+        raises("INVALID_ARCHIVE", /checksum/),
+      );
+    }
     assert.ok(!readdirSync(folder).includes("seen.pt"));
     // What is to be found in a new file is the disk's fault.
     await assert.rejects(
