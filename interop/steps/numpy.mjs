@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { DTYPE_ORDER, DTYPES } from "safetensors.js";
-import { fileSink } from "safetensors.js/node";
+import { convertToNumpy, fileSink } from "safetensors.js/node";
 import { writeNpy, writeNpz } from "safetensors.js/numpy";
 import { compareTensor, withCheckpoint } from "../compare.mjs";
 import { runPython, sha256 } from "../python.mjs";
@@ -14,6 +14,9 @@ const SHAPES = [[], [0], [3, 0], [0, 3], [1], [7], [2, 3, 4], [1, 1, 1, 1, 12]];
 
 /** Members above this number need ZIP64. */
 const MANY = 65_536;
+
+/** A PyTorch file that is converted for NumPy: two of its tensors are tied. */
+const CONVERTED = "tied.pt";
 
 /** NumPy's files read by us, and ours by NumPy. */
 export async function checkNumpy(report, { python, work }) {
@@ -53,6 +56,7 @@ async function writeForNumpy(report, python, folder) {
     const sink = await fileSink(join(folder, file));
     await (file.endsWith(".npz") ? writeNpz(sink, tensors, options) : writeNpy(sink, tensors.arr_0, options));
   }
+  await convertToNumpy(join(FIXTURES, "torch", CONVERTED), join(folder, "converted.npz"));
   const found = JSON.parse(runPython(python, "read_npz.py", [folder]));
   for (const [file, { tensors }] of files) {
     const { arrays, damaged, names } = found[file];
@@ -62,6 +66,11 @@ async function writeForNumpy(report, python, folder) {
     });
     report.equal(file, Object.entries(arrays), described);
   }
+  const { tensors } = readExpected(join(FIXTURES, "torch"))[CONVERTED];
+  const described = tensors.map(({ name, dtype, shape, sha256 }) => {
+    return [name, { dtype: numpyName(dtype), shape, sha256 }];
+  });
+  report.equal("converted.npz", Object.entries(found["converted.npz"].arrays), described);
 }
 
 /** File name → tensors: each dtype in all shapes, hard names, many arrays. */

@@ -106,7 +106,7 @@ const API: Readonly<Record<string, string>> = {
     credentialsFromEnvironment openS3 s3Place s3Store
     type:S3Access type:S3Credentials type:S3Options type:S3StoreOptions`,
   "./node": `
-    FileSource checkQuantizable convertPath convertToTorch decompress editCheckpoint editFile fileSink
+    FileSource checkQuantizable convertPath convertToNumpy convertToTorch decompress editCheckpoint editFile fileSink
     finishEdits folderStore hashCheckpoint hashFile hugePageAdvice hugePages locateCheckpoint manifestPath
     openFile openMapped openPath openWeights pathPlace quantizeWeights readHubToken readManifest recordDigests
     repairCheckpoint rewriteFile saveCheckpoint saveFile saveShares saveTorch verifyManifest writeManifest
@@ -114,9 +114,9 @@ const API: Readonly<Record<string, string>> = {
     type:CheckpointEditResult type:CheckpointFiles type:ConvertOptions type:ConvertResult type:ConvertedFile
     type:ConvertedInput type:Defect type:EditOptions type:EditResult type:FileOptions type:FileSink
     type:FinishOptions type:FolderOptions type:HashCheckpointOptions type:HashOptions type:HashedCheckpoint
-    type:LayoutOptions type:OutputRules type:PathOptions type:QuantizeWeightsOptions type:QuantizedWeights
+    type:LayoutOptions type:OneFileOptions type:OneFileResult type:OutputRules type:PathOptions type:QuantizeWeightsOptions type:QuantizedWeights
     type:RepairOptions type:RepairReport type:RewriteChanges type:SaveCheckpointOptions type:SaveSharesOptions
-    type:SavedCheckpoint type:SavedFile type:ToTorchOptions type:ToTorchResult type:VerifiedManifest
+    type:SavedCheckpoint type:SavedFile type:VerifiedManifest
     type:VerifyManifestOptions type:WeightReport type:WriteOptions type:WriteTensorsOptions`,
 };
 

@@ -4,6 +4,7 @@ import { SafetensorsError } from "safetensors.js";
 import {
   type ConvertResult,
   convertPath,
+  convertToNumpy,
   convertToTorch,
   locateCheckpoint,
   openFile,
@@ -29,6 +30,9 @@ const LISTED = 10;
 
 /** Names of PyTorch files that can be written. */
 const TORCH_NAME = /\.(pt|pth|bin)$/i;
+
+/** Names of NumPy files that can be written, and of those that cannot. */
+const NUMPY_NAME = /\.(npz|npy)$/i;
 
 /** Bytes at the begin of a file that tell whether it is a PyTorch file. */
 const HEAD_BYTES = 4096;
@@ -67,6 +71,7 @@ keeps its split and gets an index. Files that are there already are replaced.
 An output named .pt, .pth or .bin is one PyTorch file, of safetensors or of another PyTorch file.
 It has the tensors and nothing else: what an unsafe pickle might run when it is loaded is gone.
 (A file that names what is plainly dangerous is refused all the same: see safetensors scan.)
+An output named .npz is a NumPy archive, which numpy.load opens, with one array for each tensor.
 
 PyTorch files since 1.6 and .npz files have a checksum of each storage or array. It is compared
 while the data is copied: a tensor that is damaged ends the conversion. What is not read in order
@@ -81,6 +86,7 @@ Examples:
   safetensors convert models/llama converted/
   safetensors convert model.safetensors model.pt
   safetensors convert untrusted.pt safe.pt
+  safetensors convert model.safetensors arrays.npz --dtype F32
   safetensors convert big.ckpt out/ --include 'model.*' --strip-prefix model. --max-shard-size 5GB
   safetensors convert weights.bin --dtype BF16 --verify
 
@@ -160,10 +166,7 @@ async function convert(
       throw new SafetensorsError("UNSUPPORTED", text, { file: input });
     }
     const running = { signal, onProgress: progress.update };
-    const result: Converted =
-      output !== undefined && TORCH_NAME.test(output)
-        ? await toTorch(input, output, options, running)
-        : await convertPath(input, output, { ...rulesOf(options), ...running });
+    const result = await converted(input, output, options, running);
     progress.stop();
     const seconds = (performance.now() - start) / 1000;
     if (options.json) await printLines([toJson(resultJson(result, seconds), 2)]);
@@ -179,7 +182,9 @@ async function convert(
 
 /** Both limits of what an input may become have one option here; other commands have none. */
 function adviceOn(error: unknown): string | undefined {
-  const limit = error instanceof SafetensorsError ? error.details.limit : undefined;
+  const { limit, kind } = error instanceof SafetensorsError ? error.details : {};
+  if (kind === "npy")
+    return "NumPy has no BF16 and no 8-bit floats: --dtype F32 casts the former, --exclude leaves tensors out.";
   return limit === "MAX_EXPANSION" || limit === "MAX_INFLATE_RATIO"
     ? "If that is what you want, add --allow-expansion."
     : undefined;
@@ -224,21 +229,38 @@ function refuseAll(options: Readonly<Record<string, unknown>>, reason: string): 
   throw new SafetensorsError("UNSUPPORTED", `--${name} ${reason}`);
 }
 
-async function toTorch(
+/** Converts to the format that the name of the output says. */
+async function converted(
   input: string,
-  output: string,
+  output: string | undefined,
   options: ConvertOptions,
   running: Pick<WriteOptions, "signal" | "onProgress">,
 ): Promise<Converted> {
-  const { keep, discard, maxShardSize, key, flatten, splitComplex } = options;
-  refuseAll({ keep, discard, maxShardSize }, "is for safetensors, the output is a PyTorch file");
+  const rules = { ...rulesOf(options), ...running };
+  const isSafetensors = output === undefined || !(TORCH_NAME.test(output) || NUMPY_NAME.test(output));
+  // Of a folder, what is converted to safetensors are its PyTorch files.
+  if (!isSafetensors || NUMPY_NAME.test(input)) await refuseIdle(input, options);
+  if (isSafetensors) return convertPath(input, output, rules);
+  if (/\.npy$/i.test(output))
+    throw new SafetensorsError("UNSUPPORTED", `${output} would hold one array only; name it .npz`, {
+      file: output,
+    });
+  const { keep, discard, maxShardSize } = options;
+  const isTorchOutput = TORCH_NAME.test(output);
+  const kind = isTorchOutput ? "PyTorch" : "NumPy";
+  refuseAll({ keep, discard, maxShardSize }, `is for safetensors, the output is a ${kind} file`);
+  const convertTo = isTorchOutput ? convertToTorch : convertToNumpy;
+  const { inputs, output: path, ...result } = await convertTo(input, output, rules);
+  return { inputs, files: [{ path, inputs: inputs.map((one) => one.path), ...result }] };
+}
+
+/** Refuses options that would do nothing, as the input is no PyTorch file. */
+async function refuseIdle(input: string, options: ConvertOptions): Promise<void> {
+  const { key, flatten, splitComplex } = options;
   const [quantized, sparse] = [options.quantized, options.sparse].map((how) => how !== "refuse" || undefined);
   const ofTorch = { key, flatten, quantized, sparse, splitComplex };
   if (Object.values(ofTorch).some((value) => value !== undefined) && !(await isTorch(input)))
     refuseAll(ofTorch, "is for PyTorch files, the input is none");
-  const rules = { ...rulesOf(options), ...running };
-  const { inputs, output: path, ...result } = await convertToTorch(input, output, rules);
-  return { inputs, files: [{ path, inputs: inputs.map((one) => one.path), ...result }] };
 }
 
 function resultJson({ inputs, files, index }: Converted, seconds: number): unknown {

@@ -5,8 +5,10 @@ export {
   type ConvertResult,
   convertPath,
 } from "./convert/convert.ts";
+export type { OneFileOptions, OneFileResult } from "./convert/one-file.ts";
 export type { OutputRules } from "./convert/outputs.ts";
-export { convertToTorch, type ToTorchOptions, type ToTorchResult } from "./convert/to-torch.ts";
+export { convertToNumpy } from "./convert/to-numpy.ts";
+export { convertToTorch } from "./convert/to-torch.ts";
 export { decompress } from "./decompress.ts";
 export {
   type HashCheckpointOptions,

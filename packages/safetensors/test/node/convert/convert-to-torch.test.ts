@@ -7,11 +7,11 @@ import { verifyWritten } from "../../../src/node/convert/verify.ts";
 import {
   convertPath,
   convertToTorch,
+  type OneFileOptions,
   openFile,
   openPath,
   saveFile,
   saveTorch,
-  type ToTorchOptions,
 } from "../../../src/node/index.ts";
 import { memorySink } from "../../../src/save/index.ts";
 import { groupAliases, writeTorch } from "../../../src/torch/index.ts";
@@ -141,7 +141,7 @@ describe("convertToTorch", () => {
   });
 
   it("takes the options of reading, and the rules for what is written", async () => {
-    const names = async (file: string, options: ToTorchOptions): Promise<string[]> => {
+    const names = async (file: string, options: OneFileOptions): Promise<string[]> => {
       const output = join(folder, "chosen.pt");
       await convertToTorch(file, output, options);
       await using checkpoint = await openPath(output);
