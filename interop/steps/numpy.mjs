@@ -70,7 +70,7 @@ async function writeForNumpy(report, python, folder) {
   const described = tensors.map(({ name, dtype, shape, sha256 }) => {
     return [name, { dtype: numpyName(dtype), shape, sha256 }];
   });
-  report.equal("converted.npz", Object.entries(found["converted.npz"].arrays), described);
+  report.equal("converted.npz", found["converted.npz"].arrays, Object.fromEntries(described));
 }
 
 /** File name → tensors: each dtype in all shapes, hard names, many arrays. */
