@@ -11,6 +11,7 @@ import { convertRows } from "./rows/convert.mjs";
 import { cutRows } from "./rows/cut.mjs";
 import { largeRows } from "./rows/large.mjs";
 import { loadRows } from "./rows/load.mjs";
+import { millionRows } from "./rows/million.mjs";
 import { oneRows } from "./rows/one.mjs";
 import { openRows } from "./rows/open.mjs";
 import { quantRows } from "./rows/quant.mjs";
@@ -34,12 +35,16 @@ const GROUPS = {
   shard: shardRows,
   quant: quantRows,
   large: largeRows,
+  million: millionRows,
 };
 
+/** Those that are measured only when they are asked for: they take long. */
+const ON_REQUEST = ["large", "million"];
+
 const USAGE = `npm run bench -- [options]
-  --only GROUPS   some of ${Object.keys(GROUPS).join(",")} (default: all but large)
+  --only GROUPS   some of ${Object.keys(GROUPS).join(",")} (default: all but ${ON_REQUEST.join(" and ")})
   --large         also convert 4 GB, for its memory
-  --runs N        measured runs of each side (default: from 10 for open to 2 for large)
+  --runs N        measured runs of each side (default: from 10 for open to 1 for million)
   --size GB       size of the large checkpoint (default: 1)
   --json          print everything measured as JSON instead of the table
   --clean         delete the files made for measuring, and stop`;
@@ -72,7 +77,8 @@ function readArguments() {
         clean: { type: "boolean" },
       },
     });
-    const groups = values.only?.split(",") ?? Object.keys(GROUPS).filter((group) => group !== "large");
+    const groups =
+      values.only?.split(",") ?? Object.keys(GROUPS).filter((group) => !ON_REQUEST.includes(group));
     if (values.large && !groups.includes("large")) groups.push("large");
     const unknown = groups.find((group) => !Object.hasOwn(GROUPS, group));
     if (unknown !== undefined) throw new Error(`there are no rows named "${unknown}"`);

@@ -64,6 +64,7 @@ def compare(source, output, stateDict):
     return {"equal": equal, "problems": problems}
 
 
-pairs = json.load(sys.stdin)
-results = [compare(pathlib.Path(p["source"]), pathlib.Path(p["output"]), p["stateDict"]) for p in pairs]
-json.dump(results, sys.stdout)
+if __name__ == "__main__":
+    pairs = json.load(sys.stdin)
+    results = [compare(pathlib.Path(p["source"]), pathlib.Path(p["output"]), p["stateDict"]) for p in pairs]
+    json.dump(results, sys.stdout)

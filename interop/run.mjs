@@ -8,9 +8,11 @@ import { runStep } from "./report.mjs";
 import { checkComparison } from "./steps/compare.mjs";
 import { checkConsolidation } from "./steps/consolidate.mjs";
 import { convertCheckpoints } from "./steps/convert.mjs";
+import { checkDeflated } from "./steps/deflated.mjs";
 import { checkEdits } from "./steps/edit.mjs";
 import { checkGoldens } from "./steps/goldens.mjs";
 import { checkHonestCorpus } from "./steps/honest-corpus.mjs";
+import { checkManyTensors } from "./steps/many-tensors.mjs";
 import { checkNumpy } from "./steps/numpy.mjs";
 import { checkParallel } from "./steps/parallel.mjs";
 import { checkDeviceMaps } from "./steps/parallel-device-maps.mjs";
@@ -30,6 +32,7 @@ import { checkShards } from "./steps/shards.mjs";
 import { checkSlices } from "./steps/slices.mjs";
 import { readTorchKinds } from "./steps/torch-kinds.mjs";
 import { mutateTorchFiles } from "./steps/torch-mutations.mjs";
+import { convertTorchToTorch } from "./steps/torch-to-torch.mjs";
 import { transformCheckpoints } from "./steps/transform.mjs";
 import { compareVerdicts } from "./steps/verdicts.mjs";
 import { writeForReference } from "./steps/write.mjs";
@@ -50,6 +53,9 @@ const STEPS = [
   ["files as people have them: no false alarm, and every tensor", checkHonestCorpus],
   ["SARIF logs of scans: valid by the schema of OASIS", checkSarif],
   ["PyTorch checkpoints, converted by the command, read by the reference", convertCheckpoints],
+  ["PyTorch checkpoints, converted to PyTorch files by the command, loaded by torch", convertTorchToTorch],
+  ["200,000 tensors: a clean scan, and all of them converted", checkManyTensors],
+  ["a compressed checkpoint, converted in a fraction of its size in memory", checkDeflated],
   ["files edited in place and anew, read by the reference", checkEdits],
   ["checkpoints in several files: those of huggingface_hub, and opened by the field's loaders", checkShards],
   ["saves that are killed: the old checkpoint or the new one, read by all", killAtRandom],

@@ -24,6 +24,7 @@ const DISK_GB = {
   shard: (size) => 2 * size,
   quant: () => 1,
   large: () => 5 * LARGE_GB,
+  million: () => 2,
 };
 
 /** Throws if the disk has no room for all that the groups write. */

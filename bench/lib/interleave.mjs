@@ -7,11 +7,12 @@ const QUIET_SPREAD = 1.5;
  *
  * @param sides functions by name; each runs one process and gives its figures
  * @param before called ahead of every single run with the name of its side
+ * @param options `warmUp: false` leaves the first round out, where a run takes minutes
  * @returns the figures of each side, in the order of the runs
  */
-export function interleave(sides, runs, before = () => {}) {
+export function interleave(sides, runs, before = () => {}, { warmUp = true } = {}) {
   const measured = Object.fromEntries(Object.keys(sides).map((name) => [name, []]));
-  for (let round = 0; round <= runs; round++) {
+  for (let round = warmUp ? 0 : 1; round <= runs; round++) {
     for (const [name, side] of Object.entries(sides)) {
       before(name);
       const figures = side();

@@ -10,6 +10,7 @@ cut         a tensor of 16-bit numbers with AMOUNT rows and columns, and one of 
 one         AMOUNT tensors of one element, and one of 8 MB
 sparse      a language model of AMOUNT GB: one tensor of 64 MB has data, the rest of the file are holes
 small-bin   AMOUNT tensors of 512 bytes, as PyTorch saves them
+tiny-bin    AMOUNT tensors of one element, as PyTorch saves them
 sparse-bin  a tensor of AMOUNT GB with zeros, as PyTorch saves it; in the file they are holes
 zeros-bin   the same as zeros, as PyTorch saves it
 """
@@ -173,6 +174,8 @@ def make(kind: str, amount: float, path: str) -> None:
     elif kind == "small-bin":
         random = numpy.random.default_rng(0)
         torch.save({name: torch.from_numpy(random.random(128, "float32")) for name in experts(int(amount))}, path)
+    elif kind == "tiny-bin":
+        torch.save({name: torch.tensor([float(i)]) for i, name in enumerate(experts(int(amount)))}, path)
     elif kind == "sparse-bin":
         with open(path, "wb") as file:
             torch.save({"weight": torch.zeros(round(amount * 1e9) // 2, dtype=torch.float16)}, Sparse(file))

@@ -45,7 +45,7 @@ export async function convertCheckpoints(report, { python, work }) {
 }
 
 /** All that make_torch_fixtures.py wrote, some of it once more with `--key`, and the files of the quickstart. */
-function checkpoints(work) {
+export function checkpoints(work) {
   const expected = readExpected(join(work, "torch"));
   const source = (file) => join(work, "torch", file);
   return [
@@ -66,7 +66,8 @@ function checkpoints(work) {
   ];
 }
 
-function convert(source, output, options) {
+/** Runs `safetensors convert` to its end. */
+export function convert(source, output, options = []) {
   return spawnSync(process.execPath, [COMMAND, "convert", source, output, ...options], {
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1" },
