@@ -1,4 +1,6 @@
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: Python takes these for space.
+import { decodeLatin1 } from "./pickle/text.ts";
+
 /** Bytes of a block of a tar archive: headers are one, data fills whole ones. */
 export const TAR_BLOCK_BYTES = 512;
 
@@ -56,4 +58,24 @@ export function octal(block: Uint8Array, at: number, length: number): number | u
   const text = String.fromCharCode(...block.subarray(at, at + length));
   const digits = /^ *([0-7]+) *(?:\0|$)/.exec(text)?.[1];
   return digits === undefined ? undefined : parseInt(digits, 8);
+}
+
+/**
+ * The properties of a member, or of all, in their order (POSIX.1-2001, "pax"): lines of `length key=value`, whose length
+ * counts itself. Nothing if they are anything else, which readers take in different ways.
+ */
+export function properties(
+  bytes: Uint8Array,
+): readonly (readonly [key: string, value: string])[] | undefined {
+  const text = decodeLatin1(bytes);
+  const found: [string, string][] = [];
+  for (let at = 0; at < text.length; ) {
+    const [head, length, key] = /^([1-9]\d{0,6}) ([^=\n]+)=/.exec(text.slice(at, at + 1024)) ?? [];
+    if (head === undefined || key === undefined) return undefined;
+    const next = at + Number(length);
+    if (text[next - 1] !== "\n") return undefined;
+    found.push([key, text.slice(at + head.length, next - 1)]);
+    at = next;
+  }
+  return found;
 }

@@ -3,7 +3,7 @@ import { quote, SafetensorsError } from "../errors.ts";
 import { readExactly } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { MAX_TAR_MEMBERS, MAX_TAR_PROPERTIES_BYTES } from "./limits.ts";
-import { isTarHeader, octal, TAR_BLOCK_BYTES } from "./tar-header.ts";
+import { isTarHeader, octal, properties, TAR_BLOCK_BYTES } from "./tar-header.ts";
 
 /** Where the data of a member lies. */
 export interface TarMember {
@@ -26,6 +26,7 @@ const MAX_END_BYTES = 1 << 20;
 export async function tarMembers(source: ByteSource, options?: ReadOptions): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
   let at = 0;
+  let awaitsMember = false;
   for (let count = 0; ; count++) {
     if (count > 2 * MAX_TAR_MEMBERS) {
       throw new SafetensorsError("LIMIT_EXCEEDED", "the tar archive has too many members", {
@@ -35,6 +36,7 @@ export async function tarMembers(source: ByteSource, options?: ReadOptions): Pro
     if (at + TAR_BLOCK_BYTES > source.size) throw invalid("the tar archive is cut off", at);
     const header = await readExactly(source, at, TAR_BLOCK_BYTES, options);
     if (header.every((byte) => byte === 0)) {
+      if (awaitsMember) throw invalid("the tar archive ends with properties of no member", at);
       await checkEnd(source, at, options);
       return members;
     }
@@ -43,7 +45,8 @@ export async function tarMembers(source: ByteSource, options?: ReadOptions): Pro
     const end = start + size;
     at = start + Math.ceil(size / TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
     if (at > source.size) throw invalid(`${quote(name)} runs over the end of the tar archive`, start);
-    if (type === "x") {
+    awaitsMember = type === "x";
+    if (awaitsMember) {
       await checkProperties(source, { start, end }, options);
     } else if (type === "0" || type === "\0") {
       if (members.has(name)) throw invalid(`two members of the tar archive are named ${quote(name)}`, start);
@@ -64,10 +67,13 @@ function parseHeader(header: Uint8Array, at: number): { name: string; type: stri
     throw invalid("a member of the tar archive has no proper header", at);
   }
   if (field(345, 155) !== "") throw invalid("a member of the tar archive lies in a folder", at);
-  return { name: field(0, 100), type: text[156]!, size };
+  const name = field(0, 100);
+  const type = text[156]!;
+  // A folder in old spelling, whose data Python does not skip.
+  if (type === "\0" && name.endsWith("/")) throw invalid("the tar archive has a folder", at);
+  return { name, type, size };
 }
 
-/** Lines of `length key=value`, whose length counts itself. */
 async function checkProperties(
   source: ByteSource,
   { start, end }: TarMember,
@@ -78,17 +84,10 @@ async function checkProperties(
       limit: "MAX_TAR_PROPERTIES_BYTES",
     });
   }
-  const bytes = await readExactly(source, start, end - start, options);
-  let at = 0;
-  while (at < bytes.length) {
-    const head = String.fromCharCode(...bytes.subarray(at, at + 64));
-    const [, length, key] = /^([1-9]\d{0,5}) ([\w.]+)=/.exec(head) ?? [];
-    if (key === undefined || bytes[at + Number(length) - 1] !== 0x0a) {
-      throw invalid("the properties of a member of the tar archive are malformed", start + at);
-    }
-    if (!HARMLESS.has(key))
-      throw invalid(`the tar archive gives a member the property ${quote(key)}`, start + at);
-    at += Number(length);
+  const found = properties(await readExactly(source, start, end - start, options));
+  if (!found) throw invalid("the properties of a member of the tar archive are malformed", start);
+  for (const [key] of found) {
+    if (!HARMLESS.has(key)) throw invalid(`the tar archive gives a member the property ${quote(key)}`, start);
   }
 }
 

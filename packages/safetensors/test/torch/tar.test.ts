@@ -113,6 +113,16 @@ const BAD_FILES: Record<string, [members: Members, code: ErrorCode, message: Reg
     "LIMIT_EXCEEDED",
     /properties/,
   ],
+  "a folder in old spelling, whose data Python takes for members": [
+    { after: [{ name: "x/", type: "\0", data: data(512) }] },
+    "INVALID_ARCHIVE",
+    /has a folder/,
+  ],
+  "properties of no member at its end": [
+    { after: [{ name: "x", type: "x", data: tarProperties(["mtime", "1"]) }] },
+    "INVALID_ARCHIVE",
+    /ends with properties of no member/,
+  ],
   "a member in a folder": [{ after: [{ name: "x", prefix: "up" }] }, "INVALID_ARCHIVE", /lies in a folder/],
   "a member with the wrong checksum": [
     { after: [{ name: "x", checksum: 5 }] },
