@@ -14,7 +14,9 @@ const FLOORS: readonly (readonly string[])[] = [
   ["checkpoint"],
   // Writers of other formats take what `save` takes.
   ["save"],
-  ["torch", "numpy", "gguf", "quant", "transform", "compare", "manifest", "consolidate"],
+  // The scanner of PyTorch's files looks into NumPy's, too.
+  ["numpy"],
+  ["torch", "gguf", "quant", "transform", "compare", "manifest", "consolidate"],
   // A quantised weight is cut with what belongs to it.
   ["parallel"],
   // The program of a worker thread, which is Node's, runs what the workers of all runtimes run.

@@ -73,6 +73,65 @@ export function elementType(descr: PythonLiteral): ElementType {
   throw new SafetensorsError("UNKNOWN_DTYPE", `it has elements of the unknown type ${quote(descr)}`);
 }
 
+/** What an item of an array is to NumPy, which has more types than safetensors. */
+export interface ItemType {
+  /** Bytes. */
+  readonly size: number;
+  /** Whether there is a Python object in it: such an array is a pickle. */
+  readonly hasObjects: boolean;
+}
+
+/** Types as NumPy writes them. */
+const ITEM = /^[<>|=]?(?:([biufcSUVa])(\d{1,8})|([?b])|[mM]8?(?:\[\w+\])?|(O)\d*)$/;
+
+/** Bytes of a reference to an object, a date or a time. */
+const WORD_BYTES = 8;
+
+/** NumPy counts the bytes of an item in a C int. */
+const MAX_ITEM_BYTES = 2 ** 31 - 1;
+
+/**
+ * The item that a header's `descr` describes, as numpy.save writes it; undefined for what is written otherwise: NumPy takes
+ * any description that it has of a type.
+ */
+export function itemType(descr: PythonLiteral | undefined): ItemType | undefined {
+  const item =
+    typeof descr === "string" ? plainItem(descr) : Array.isArray(descr) ? repeatedItem(descr) : record(descr);
+  return item && item.size <= MAX_ITEM_BYTES ? item : undefined;
+}
+
+function plainItem(descr: string): ItemType | undefined {
+  const [found, letter, digits, byte, object] = ITEM.exec(descr) ?? [];
+  if (found === undefined) return undefined;
+  // A character has four bytes.
+  const size = letter ? Number(digits) * (letter === "U" ? 4 : 1) : byte ? 1 : WORD_BYTES;
+  return { size, hasObjects: object !== undefined };
+}
+
+/** `(type, shape)`. Of a type without a size, NumPy takes the shape for one. */
+function repeatedItem([type, shape, ...more]: readonly PythonLiteral[]): ItemType | undefined {
+  const item = itemType(type);
+  if (!item || item.size === 0 || !Array.isArray(shape) || more.length > 0) return undefined;
+  if (!shape.every((count) => typeof count === "number")) return undefined;
+  return { ...item, size: shape.reduce((bytes, count) => bytes * count, item.size) };
+}
+
+/** `[(name, type), (name, type, shape), …]`. */
+function record(descr: PythonLiteral | undefined): ItemType | undefined {
+  if (typeof descr !== "object" || !("list" in descr)) return undefined;
+  let size = 0;
+  let hasObjects = false;
+  for (const field of descr.list) {
+    // A text would do, too: the name and the type have a character each.
+    const [, type, ...shape]: readonly PythonLiteral[] = Array.isArray(field) ? field : [];
+    const item = type === undefined || shape.length === 0 ? itemType(type) : repeatedItem([type, ...shape]);
+    if (!item) return undefined;
+    size += item.size;
+    hasObjects ||= item.hasObjects;
+  }
+  return { size, hasObjects };
+}
+
 function unsupported(what: string, kind = "npy"): SafetensorsError {
   return new SafetensorsError("UNSUPPORTED", `it ${what}`, { kind });
 }

@@ -1,5 +1,6 @@
 import { MAX_HDF5_SEARCH_BYTES } from "../limits.ts";
 import { decodeLatin1 } from "../pickle/text.ts";
+import { draftsOfText } from "./keras.ts";
 import type { Part, Scan } from "./part.ts";
 
 /** The signature of an HDF5 file. */
@@ -20,22 +21,17 @@ export async function hasHdf5Inside(scan: Scan, part: Part, head: Uint8Array): P
 }
 
 /**
- * Looks for a Lambda layer in an HDF5 file, whose model configuration is JSON text in the attribute `model_config`. Such
+ * Looks for what loading may run in an HDF5 file, whose model configuration is JSON text in the attribute `model_config`. Such
  * files are not understood, but for the weights in a `.keras` archive: of these nothing is loaded but arrays.
  */
 export async function scanHdf5(scan: Scan, part: Part): Promise<void> {
   const { size } = part.source;
   const text = decodeLatin1(await scan.read(part, 0, Math.min(size, MAX_HDF5_SEARCH_BYTES)));
-  const lambda = text.search(/"class_name":\s*"Lambda"/);
-  if (lambda >= 0) {
-    const code = /"class_name":\s*"(?:__lambda__)"|"function_type":\s*"lambda"/.test(text);
-    if (code)
-      scan.add(part, "keras-lambda", "holds the Python bytecode of a function, which loading may run", {
-        at: lambda,
-      });
-    else
-      scan.add(part, "keras-custom", "has a Lambda layer, which runs a function of its own", { at: lambda });
-  }
+  for (const draft of draftsOfText(text)) scan.add(part, ...draft);
   if (part.isKerasWeights && !text.includes("model_config")) return scan.report.addScanned(part.where);
-  scan.add(part, "not-understood", "is an HDF5 file, in which only Lambda layers are looked for");
+  scan.add(
+    part,
+    "not-understood",
+    "is an HDF5 file, in which only Lambda layers and harmful modules are looked for",
+  );
 }
