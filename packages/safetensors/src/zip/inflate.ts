@@ -3,6 +3,7 @@ import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { crc32 } from "./crc32.ts";
 import { invalidArchive } from "./fields.ts";
+import { inflateSmall, SMALL_BYTES } from "./small-inflate.ts";
 
 /** Deflate as it is, or in the frame of zlib or gzip (RFC 1950 to 1952). */
 export type PackedFormat = "deflate-raw" | "deflate" | "gzip";
@@ -32,6 +33,11 @@ const PREFIX_READ_BYTES = 1 << 12;
 /** Deflate stores 258 bytes in two bits at best (RFC 1951, 3.2.5), so no byte becomes more than these. */
 const MAX_RATIO = 1032;
 
+/** Whether a member is inflated at once, if it is as large as is said of it. */
+export function isSmall({ size, compressedSize, format = "deflate-raw" }: DeflatedMember): boolean {
+  return format === "deflate-raw" && size > 0 && size <= SMALL_BYTES && compressedSize <= SMALL_BYTES;
+}
+
 /**
  * Inflates a member, in pieces. What comes is not checked against the size and the CRC of the directory.
  *
@@ -49,6 +55,15 @@ export async function* inflate(
   if (size > compressedSize * MAX_RATIO) {
     throw invalidArchive(`${quote(name)} cannot have ${size} bytes, compressed to ${compressedSize}`, offset);
   }
+  if (isSmall(member)) {
+    const packed = new Uint8Array(compressedSize);
+    await readInto(source, offset, packed, options);
+    options?.signal?.throwIfAborted();
+    const { bytes, short } = inflateSmall(packed, SMALL_BYTES);
+    if (bytes.length > 0) yield bytes;
+    if (short) throw damaged(member);
+    return;
+  }
   const { readable, writable } = newDecompressor(format);
   const stopper = new AbortController();
   const signals = [stopper.signal, ...(options?.signal ? [options.signal] : [])];
@@ -59,14 +74,18 @@ export async function* inflate(
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
   } catch (cause) {
     if (feeder.failure) throw feeder.failure.error;
-    const text = `the compressed data of ${quote(name)} is damaged or cut off`;
-    throw new SafetensorsError("INVALID_ARCHIVE", text, { at: offset, cause });
+    throw damaged(member, cause);
   } finally {
     // Nothing is to be read any more when the caller has had enough.
     stopper.abort(new SafetensorsError("CLOSED", "inflating has been given up"));
     await reader.cancel().catch(() => {});
     await feeding;
   }
+}
+
+function damaged({ name, offset }: DeflatedMember, cause?: unknown): SafetensorsError {
+  const text = `the compressed data of ${quote(name)} is damaged or cut off`;
+  return new SafetensorsError("INVALID_ARCHIVE", text, { at: offset, ...(cause !== undefined && { cause }) });
 }
 
 /**

@@ -4,7 +4,7 @@ import { checkRange } from "../source/range.ts";
 import { SegmentedBytes } from "../source/segmented.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import { ForwardReader } from "./forward-reader.ts";
-import { type DeflatedMember, inflateChecked, READ_BYTES } from "./inflate.ts";
+import { type DeflatedMember, inflateChecked, isSmall, READ_BYTES } from "./inflate.ts";
 import { waitFor } from "./wait.ts";
 
 /** Bytes of inflated members kept for further reads: as many as reading itself may hold. */
@@ -100,7 +100,8 @@ function givenUp(): SafetensorsError {
  * Reads that go to and fro would inflate the same again and again. So the whole member is inflated, checked, and held in
  * `kept`, for a read that goes back to another place, or back while others wait, or for which more than a sixteenth of
  * the member would have been inflated in vain. Once others have pushed it out, everything begins anew. Callers at the
- * same time share the work, which ends early only when all of them have given up.
+ * same time share the work, which ends early only when all of them have given up. A small member is inflated at once for
+ * a read of all of it, and held for one of a part.
  *
  * @throws when read: `INVALID_ARCHIVE`, `UNSUPPORTED` where the runtime has no decompressor, `LIMIT_EXCEEDED` for a
  *   member above `MAX_INFLATED_BYTES` that would have to be held in memory, and what `source` throws
@@ -127,6 +128,8 @@ class InflatedSource implements ByteSource {
   readonly #source: ByteSource;
   readonly #member: DeflatedMember;
   readonly #kept: InflatedMembers;
+  /** Whether it is inflated at once: it is not worth a reader. */
+  readonly #isSmall: boolean;
   #inflation: Inflation | undefined;
   /** Bytes that were inflated, or will be, and thrown away. */
   #inVain = 0;
@@ -140,6 +143,7 @@ class InflatedSource implements ByteSource {
     this.#source = source;
     this.#member = member;
     this.#kept = kept;
+    this.#isSmall = isSmall(member);
   }
 
   async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
@@ -155,6 +159,8 @@ class InflatedSource implements ByteSource {
     if (target.length === 0) return;
     const bytes = this.#kept.get(this);
     if (bytes) return bytes.readInto(offset, target);
+    // What is asked for as a whole need not be kept.
+    if (this.#isSmall && target.length === this.size && !this.#inflation) return this.#fill(target, options);
     const reader = this.#readerFor(offset);
     if (!reader) return this.#inflated(options).then((inflated) => inflated.readInto(offset, target));
     this.#end = offset + target.length;
@@ -165,9 +171,17 @@ class InflatedSource implements ByteSource {
     return this.#source.close?.();
   }
 
+  async #fill(target: Uint8Array, options: ReadOptions | undefined): Promise<void> {
+    let done = 0;
+    for await (const piece of inflateChecked(this.#source, this.#member, options)) {
+      target.set(piece, done);
+      done += piece.length;
+    }
+  }
+
   /** The reader for a read from `offset` on; none if the member is to be held in memory. */
   #readerFor(offset: number): ForwardReader | undefined {
-    if (this.#inflation) return undefined;
+    if (this.#isSmall || this.#inflation) return undefined;
     const reader = this.#kept.reader(this);
     const goesOn = reader !== undefined && offset >= reader.end;
     if (!goesOn && (reader?.isBusy || offset > this.#start)) return undefined;

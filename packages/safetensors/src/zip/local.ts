@@ -2,18 +2,23 @@ import { quote, type SafetensorsError } from "../errors.ts";
 import { readInto } from "../source/read-into.ts";
 import type { ByteSource, ReadOptions } from "../source/source.ts";
 import type { Directory } from "./directory.ts";
-import { DATA_DESCRIPTOR, invalidArchive, uint64 } from "./fields.ts";
+import { DATA_DESCRIPTOR, invalidArchive, uint64, zip64Field } from "./fields.ts";
 import type { HeadTaker } from "./heads.ts";
 
 const HEADER = 0x04034b50;
 const HEADER_BYTES = 30;
 
-/** The ZIP64 field of a local header: id 1, 16 bytes, both sizes. It must come first among the extra fields. */
-const ZIP64_FIELD = 0x00100001;
-const ZIP64_FIELD_BYTES = 20;
+/** Bytes of the ZIP64 field of a local header: both sizes. */
+const ZIP64_BYTES = 16;
+
+/** Bytes to read behind the name: a ZIP64 field, if it is the first of the extra fields. */
+const EXTRA_BYTES = 4 + ZIP64_BYTES;
 
 /** What a size of 32 bits is when the ZIP64 field has it. */
 const WIDE = 0xffffffff;
+
+/** For the place of the data, where the extra fields are needed, and not all of them were read. */
+const CUT = -1;
 
 /** Bytes of a data descriptor: with or without signature, with 32- or 64-bit sizes. */
 const DESCRIPTOR_BYTES = [12, 16, 20, 24];
@@ -73,11 +78,13 @@ export class LocalHeaders {
     if (next !== 0) throw invalidArchive(`${next} bytes lie before the first member`);
   }
 
-  /** Reads and checks one header; gives the place of the data behind it. */
-  async locate(row: number): Promise<number> {
-    const header = new Uint8Array(this.#readLength(row));
+  /** Reads and checks one header, of which so many bytes are read first; gives the place of the data behind it. */
+  async locate(row: number, length: number = this.#readLength(row)): Promise<number> {
+    const header = new Uint8Array(length);
     await readInto(this.#source, this.#directory.headerOffsets[row]!, header, this.#options);
-    return this.#dataOffset(row, header, new DataView(header.buffer), 0);
+    const view = new DataView(header.buffer);
+    const offset = this.#dataOffset(row, header, view, 0);
+    return offset === CUT ? this.locate(row, extraEnd(view, 0)) : offset;
   }
 
   /** The same for all members, by row. */
@@ -92,7 +99,8 @@ export class LocalHeaders {
         const bytes = buffer.subarray(0, window.length);
         const waiting = readInto(this.#source, window.start, bytes, this.#options);
         if (waiting) await waiting;
-        this.#locateAmong(bytes, window, offsets, heads);
+        const cut = this.#locateAmong(bytes, window, offsets, heads);
+        if (cut !== undefined) offsets[cut] = await this.locate(cut);
       }
     };
     try {
@@ -105,22 +113,32 @@ export class LocalHeaders {
     return offsets;
   }
 
-  /** The same for the members of one read: a function of its own, which the engine compiles sooner than what is around it. */
-  #locateAmong(bytes: Uint8Array, window: Window, offsets: Float64Array, heads?: HeadTaker): void {
+  /**
+   * The same for the members of one read; gives the row of the last one, if too little of its header was read. It is a
+   * function of its own, which the engine compiles sooner than what is around it.
+   */
+  #locateAmong(
+    bytes: Uint8Array,
+    window: Window,
+    offsets: Float64Array,
+    heads?: HeadTaker,
+  ): number | undefined {
     const { headerOffsets, compressedSizes } = this.#directory;
     const { start, rows } = window;
     const view = new DataView(bytes.buffer, 0, bytes.length);
     for (let index = 0; index < rows.length; index++) {
       const row = rows[index]!;
       const offset = this.#dataOffset(row, bytes, view, headerOffsets[row]! - start);
+      if (offset === CUT) return row;
       heads?.take(row, bytes, offset - start, compressedSizes[row]!);
       offsets[row] = offset;
     }
+    return undefined;
   }
 
-  /** Bytes to read of a header: the fixed part, the name, and a ZIP64 field, which the directory's bytes leave room for. */
+  /** Bytes to read of a header, for which the directory's bytes leave room. */
   #readLength(row: number): number {
-    return HEADER_BYTES + this.#directory.nameLengths[row]! + ZIP64_FIELD_BYTES;
+    return HEADER_BYTES + this.#directory.nameLengths[row]! + EXTRA_BYTES;
   }
 
   /** Headers grouped into reads, with so many bytes after the last of each, the last of the file first. */
@@ -157,15 +175,17 @@ export class LocalHeaders {
     ) {
       throw this.#error(row, "has another name than the directory");
     }
-    if (!this.#sizesAgree(row, view, at))
-      throw this.#error(row, "has other sizes or another CRC than the directory");
-
-    const dataOffset = headerOffsets[row]! + HEADER_BYTES + nameLength + view.getUint16(at + 28, true);
+    const length = HEADER_BYTES + nameLength + view.getUint16(at + 28, true);
+    const dataOffset = headerOffsets[row]! + length;
     const gap = this.#nextOffsets[row]! - dataOffset - compressedSizes[row]!;
     const described = (flags[row]! & DATA_DESCRIPTOR) !== 0;
     if (described ? !DESCRIPTOR_BYTES.includes(gap) : gap !== 0) {
       throw this.#error(row, `leaves ${gap} bytes between its data and what follows`);
     }
+    const isWide = view.getUint32(at + 18, true) === WIDE || view.getUint32(at + 22, true) === WIDE;
+    if (isWide && at + length > bytes.length) return CUT;
+    if (!this.#sizesAgree(row, view, at))
+      throw this.#error(row, "has other sizes or another CRC than the directory");
     return dataOffset;
   }
 
@@ -176,11 +196,10 @@ export class LocalHeaders {
     let compressedSize = view.getUint32(at + 18, true);
     let size = view.getUint32(at + 22, true);
     if (compressedSize === WIDE || size === WIDE) {
-      const field = at + HEADER_BYTES + nameLengths[row]!;
-      const isThere =
-        view.getUint32(field, true) === ZIP64_FIELD && view.getUint16(at + 28, true) >= ZIP64_FIELD_BYTES;
-      if (isThere && compressedSize === WIDE) compressedSize = uint64(view, field + 12);
-      if (isThere && size === WIDE) size = uint64(view, field + 4);
+      const field = zip64Field(view, at + HEADER_BYTES + nameLengths[row]!, extraEnd(view, at));
+      const isThere = field?.size === ZIP64_BYTES;
+      if (isThere && compressedSize === WIDE) compressedSize = uint64(view, field.at + 8);
+      if (isThere && size === WIDE) size = uint64(view, field.at);
     }
     return (
       agrees(view.getUint32(at + 14, true), crc32s[row]!, isOpen) &&
@@ -193,6 +212,11 @@ export class LocalHeaders {
     const { names, headerOffsets } = this.#directory;
     return invalidArchive(`the local header of ${quote(names[row]!)} ${reason}`, headerOffsets[row]);
   }
+}
+
+/** Where the extra fields of the header at `at` end: the header has its name, and they follow. */
+function extraEnd(view: DataView, at: number): number {
+  return at + HEADER_BYTES + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
 }
 
 function agrees(found: number, expected: number, isOpen: boolean): boolean {

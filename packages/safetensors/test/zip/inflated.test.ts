@@ -215,6 +215,64 @@ describe("an inflated member", () => {
   });
 });
 
+describe("a small inflated member", () => {
+  const plain = concat([noise(5000), new Uint8Array(3000)]);
+  const { file, member } = deflated(plain);
+
+  it("needs no stream, is read at once, and kept only for reads of parts", async (test) => {
+    test.mock.method(globalThis, "DecompressionStream", () => assert.fail("a stream"));
+    const below = counted(file);
+    const source = inflatedSource(below, member);
+    for (const begins of [1, 2]) {
+      assert.deepEqual(await source.read(0, plain.length), plain);
+      assert.equal(below.begins, begins);
+    }
+    for (const at of [0, 7000, 10, plain.length - 9])
+      assert.deepEqual(await source.read(at, 9), plain.slice(at, at + 9));
+    assert.deepEqual(await source.read(0, plain.length), plain);
+    assert.equal(below.begins, 3);
+    assert.equal(below.bytes, 3 * member.compressedSize);
+    assert.deepEqual(await inflatePrefix(below, member, 100), plain.slice(0, 100));
+  });
+
+  it("gives nothing if it is not what the directory says", async () => {
+    const { compressedSize } = member;
+    const broken = file.map((byte, at) => (at >= BEFORE + 100 && at < BEFORE + 200 ? byte ^ 0x5a : byte));
+    const bomb = deflated(new Uint8Array(1_000_000)).file;
+    for (const [bytes, lies, message] of [
+      [file, { size: plain.length - 1 }, /inflates to more than its 7999 bytes/],
+      [file, { size: plain.length + 1 }, /inflates to 8000 bytes, not 8001/],
+      [file, { crc32: 1 }, /another CRC/],
+      [file, { compressedSize: compressedSize - 1 }, /damaged or cut off/],
+      [file, { compressedSize: compressedSize + 1 }, /damaged or cut off/],
+      [broken, {}, /damaged or cut off|another CRC|inflates to/],
+      [bomb, { size: 2000, compressedSize: 500 }, /inflates to more than its 2000 bytes/],
+    ] as const) {
+      const lying = { ...member, ...lies };
+      const expected = raises("INVALID_ARCHIVE", message);
+      await assert.rejects(inflatedSource(fromBytes(bytes), lying).read(0, lying.size), expected);
+      await assert.rejects(inflatedSource(fromBytes(bytes), lying).read(0, 1), expected);
+    }
+  });
+
+  it("fails as its source does, and for whoever gives up", async () => {
+    const source = inflatedSource(
+      { ...fromBytes(file), readInto: () => Promise.reject(new TypeError("unplugged")) },
+      member,
+    );
+    await assert.rejects(source.read(0, plain.length), { name: "TypeError", message: "unplugged" });
+    for (const length of [plain.length, 9]) {
+      const gated = gatedSource(file);
+      const stopper = new AbortController();
+      const wait = inflatedSource(gated, member).read(0, length, { signal: stopper.signal });
+      await settle();
+      stopper.abort(new Error("enough"));
+      await assert.rejects(wait, /enough/);
+      assert.ok(gated.reads[0]!.signal!.aborted);
+    }
+  });
+});
+
 describe("an inflated member that is read in order", () => {
   const big = noise(8_000_000);
   const { file, member } = deflated(big);

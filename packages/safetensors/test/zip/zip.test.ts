@@ -6,7 +6,7 @@ import { fromBytes } from "../../src/source/memory.ts";
 import { openZip, type ZipArchive } from "../../src/zip/archive.ts";
 import { MemberHeads } from "../../src/zip/heads.ts";
 import { fixture } from "../fixtures.ts";
-import { raises } from "../support.ts";
+import { concat, raises } from "../support.ts";
 import { buildZip, type End, fields, type Member, sparseZip } from "./zip-builder.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -163,6 +163,51 @@ test("archives of more than 4 GiB", async () => {
   const wrong = { ...large, local: { ...large.local, extra: fields([2, 1], [2, 16], [8, 1], [8, 5 * GiB]) } };
   const other = await openZip(sparseZip([wrong, B], { zip64: true }));
   await assert.rejects(other.dataOffsets(), raises("INVALID_ARCHIVE", /other sizes/));
+});
+
+/** A member whose local header leaves its sizes to a ZIP64 field, behind such fields as Info-ZIP writes, or others. */
+const wide = (member: Member, before: Uint8Array, ...sizes: (readonly [8, number])[]): Member => {
+  const extra = concat([before, fields([2, 1], [2, 8 * sizes.length], ...sizes)]);
+  return { ...member, local: { size: 0xffffffff, compressedSize: 0xffffffff, extra } };
+};
+const TIMES = fields([2, 0x5455], [2, 8], [8, 7], [2, 0x7875], [2, 8], [8, 7]);
+
+test("the ZIP64 field of a local header may come after others, and after what is read first", async () => {
+  const far = fields([2, 0x4646], [2, 2000], ...Array.from({ length: 250 }, () => [8, 7] as const));
+  for (const before of [new Uint8Array(0), TIMES, far]) {
+    const members = [wide(A, before, [8, 5], [8, 5]), wide(B, before, [8, 13], [8, 13])];
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const found = new Map(await contents(await open(members, { order })));
+      assert.deepEqual([found.get("root/a"), found.get("root/b")], ["first", "second member"]);
+    }
+    const heads = new MemberHeads(2, 5);
+    const archive = await open(members);
+    assert.deepEqual(await archive.dataOffsets(heads), await archive.dataOffsets());
+    for (const row of [0, 1]) {
+      const head = heads.of(row, 5);
+      if (head) assert.equal(new TextDecoder().decode(head), row === 0 ? "first" : "secon");
+    }
+  }
+});
+
+test("a ZIP64 field of a local header that can be read in two ways, or is another one, is refused", async () => {
+  const twice = concat([TIMES, fields([2, 1], [2, 16], [8, 13], [8, 13])]);
+  for (const [member, message] of [
+    [wide(B, twice, [8, 13], [8, 13]), /two ZIP64 fields/],
+    [wide(B, TIMES, [8, 12], [8, 13]), /other sizes/],
+    [wide(B, TIMES, [8, 13], [8, 12]), /other sizes/],
+    [wide(B, TIMES, [8, 13]), /other sizes/],
+    [wide(B, TIMES, [8, 13], [8, 13], [8, 0]), /other sizes/],
+    [wide(B, fields([2, 9], [2, 99]), [8, 13], [8, 13]), /runs over its end/],
+    [wide(B, fields([2, 0x7075], [2, 0]), [8, 13], [8, 13]), /second name/],
+  ] as const) {
+    const archive = await open([A, member]);
+    await assert.rejects(archive.dataOffset(archive.find("root/b")!), raises("INVALID_ARCHIVE", message));
+    await assert.rejects(archive.dataOffsets(), raises("INVALID_ARCHIVE", message));
+  }
 });
 
 test("near headers are read together", async () => {

@@ -2,14 +2,8 @@ import { SafetensorsError } from "../../errors.ts";
 import { MAX_INFLATE_RATIO } from "../../limits.ts";
 import { fromBytes } from "../../source/memory.ts";
 import { inflate as inflatePieces, type PackedFormat } from "../../zip/inflate.ts";
+import { type Inflated, inflateSmall, SMALL_BYTES } from "../../zip/small-inflate.ts";
 import { INFLATE_ALLOWANCE } from "../limits.ts";
-
-/** What came out of compressed data. */
-export interface Inflated {
-  readonly bytes: Uint8Array;
-  /** Why it is not all: there is more than was asked for, or the data is damaged. */
-  readonly short: "limit" | "damaged" | undefined;
-}
 
 /** Unpacked bytes that so many packed ones may make. */
 export function inflateLimit(packed: number): number {
@@ -18,6 +12,10 @@ export function inflateLimit(packed: number): number {
 
 /** Unpacks data up to a number of bytes; what comes before an error stands. */
 export async function inflate(packed: Uint8Array, format: PackedFormat, limit: number): Promise<Inflated> {
+  if (format === "deflate-raw" && packed.length <= SMALL_BYTES) {
+    const small = inflateSmall(packed, Math.min(limit, SMALL_BYTES));
+    if (small.short !== "limit" || limit <= SMALL_BYTES) return small;
+  }
   // Nothing is said of its size.
   const data = { name: "", offset: 0, compressedSize: packed.length, size: 0, crc32: 0, format };
   const pieces: Uint8Array[] = [];

@@ -3,6 +3,7 @@ import { fromBytes } from "../../source/memory.ts";
 import { openZip, type ZipArchive, type ZipEntry } from "../../zip/archive.ts";
 import { crc32 } from "../../zip/crc32.ts";
 import { joinedArchives } from "../joined-archives.ts";
+import { codeRecord } from "../other-archives.ts";
 import { CodeMembers } from "./code-members.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
 import { scanKerasConfig } from "./keras.ts";
@@ -54,12 +55,22 @@ export async function scanZip(scan: Scan, part: Part): Promise<void> {
   }
   scan.report.addScanned(part.where);
   if (root !== undefined) checkTorchNames(scan, part, zip, root);
-  const code = new CodeMembers(scan, part);
-  for (const name of zip.names()) if (root === undefined || !isCodeName(name)) code.check(name);
+  checkCode(scan, part, zip.names(), root);
   for await (const near of memberHeads(zip, offsets, look, scan.options)) {
     for (const [entry, head] of near)
       await scanMember(scan, part, new Member(zip, entry, offsets[entry.row]!, head, root));
   }
+}
+
+/** Tells once what code the archive brings along. */
+function checkCode(scan: Scan, part: Part, names: readonly string[], root: string | undefined): void {
+  const record = codeRecord(names) ?? (root === undefined ? undefined : names.find(isCodeName));
+  if (record !== undefined) {
+    const text = `is an archive of PyTorch whose code runs when it is loaded: ${quote(record)}`;
+    return scan.add(part, "contains-code", text);
+  }
+  const code = new CodeMembers(scan, part);
+  for (const name of names) code.check(name);
 }
 
 /** Scans the archives of a file of torch.distributed.checkpoint, each by itself; false if this is none. */
@@ -119,6 +130,11 @@ class Member {
     return this.root !== undefined && isCodeName(this.entry.name);
   }
 
+  /** Whether the archive is one of TorchScript, which is said of it. */
+  get isScript(): boolean {
+    return this.root !== undefined && this.zip.find(`${this.root}/constants.pkl`) !== undefined;
+  }
+
   /** Whether it holds the weights of a Keras model, whose configuration is looked into. */
   get isKerasWeights(): boolean {
     return KERAS_WEIGHTS.test(this.entry.name) && this.zip.find("config.json") !== undefined;
@@ -133,13 +149,13 @@ class Member {
 async function scanMember(scan: Scan, part: Part, member: Member): Promise<void> {
   const { entry, isPickle, isStorage, isCode } = member;
   const isOpaque = (isCode || isStorage) && !isPickle;
-  const head = isOpaque ? await unpackedHead(member) : undefined;
+  const head = isOpaque ? await unpackedHead(scan, part, member) : undefined;
   const isArray = head !== undefined && looksLikeNpy(head);
   if (head && !isArray && !looksLoadable(head) && !(await namesSomething(scan, part, member, head))) return;
   const inner = await memberPart(scan, part, member);
   if (inner === undefined) return;
   if (isPickle) {
-    const { storages } = await scanPickles(scan, inner, "loaded");
+    const { storages } = await scanPickles(scan, inner, "loaded", { isScript: member.isScript });
     if (member.isMain) checkStorages(scan, inner, member, storages);
   } else if (isStorage && !isArray && head?.[0] !== 0x50) {
     await scanPickles(scan, inner, "data");
@@ -151,22 +167,38 @@ async function scanMember(scan: Scan, part: Part, member: Member): Promise<void>
 }
 
 /** The first bytes of a member, unpacked. */
-async function unpackedHead({ entry, head }: Member): Promise<Uint8Array> {
-  return entry.method === 0 ? head : (await inflate(head, "deflate-raw", MEMBER_HEAD_BYTES)).bytes;
+async function unpackedHead(scan: Scan, part: Part, { entry, offset, head }: Member): Promise<Uint8Array> {
+  const { name, method, compressedSize } = entry;
+  if (method === 0) return head;
+  const { bytes } = await inflate(head, "deflate-raw", MEMBER_HEAD_BYTES);
+  if (bytes.length === MEMBER_HEAD_BYTES || head.length === compressedSize) return bytes;
+  // Blocks of nothing come first: no honest program writes them.
+  if (!scan.spend(part, compressedSize)) return bytes;
+  const packed = await scan.read(windowOf(part, name, offset, compressedSize), 0, compressedSize);
+  return (await inflate(packed, "deflate-raw", MEMBER_HEAD_BYTES)).bytes;
 }
 
 /** Whether data names something when it is read as a pickle. Little of what is none is read. */
 async function namesSomething(scan: Scan, part: Part, member: Member, head: Uint8Array): Promise<boolean> {
   const { name, method, compressedSize: size } = member.entry;
-  // The size of what is compressed may be a lie; it is unpacked as a whole if its head does not tell.
+  const window = windowOf(part, name, member.offset, size);
+  // The unpacked size may be a lie.
   const start = new PickleStart(method === 0 ? size : Number.POSITIVE_INFINITY);
   let found = start.read(head, 0);
-  if (typeof found === "number" && method !== 0) return true;
-  const window = windowOf(part, name, member.offset, size);
   for (let length = FIRST_LOOK; typeof found === "number"; length *= 4) {
-    const wanted = Math.min(length, size - found);
+    const from = method === 0 ? found : 0;
+    const wanted = Math.min(length, size - from);
     if (!scan.spend(window, wanted)) return false;
-    found = start.read(await scan.read(window, found, wanted), found);
+    const bytes = await scan.read(window, from, wanted);
+    if (method === 0) found = start.read(bytes, from);
+    else {
+      const limit = Math.min(inflateLimit(wanted), scan.remaining);
+      const { bytes: data, short } = await inflate(bytes, "deflate-raw", limit);
+      if (!scan.spend(window, data.length)) return false;
+      found = new PickleStart(short === undefined ? data.length : Number.POSITIVE_INFINITY).read(data, 0);
+      // What cannot be unpacked in full is looked at as far as it goes, and said to be so.
+      if (typeof found === "number" && wanted === size) return true;
+    }
   }
   if (found === "misframed")
     scan.add(window, "malformed-pickle", "can be read as a pickle whose opcodes do not fit their frames");
@@ -226,8 +258,6 @@ function checkTorchNames(scan: Scan, part: Part, zip: ZipArchive, root: string):
       scan.add(part, "case-variants", `has two members named ${quote(name)}, but for upper and lower case`);
     seen?.add(lower!);
   }
-  if (names.includes(`${root}/constants.pkl`) || (text.includes("/code/") && names.some(isCodeName)))
-    scan.add(part, "contains-code", "is a TorchScript archive: it contains code that torch.jit.load runs");
 }
 
 /** The members `data/N` must be what the pickle says. */

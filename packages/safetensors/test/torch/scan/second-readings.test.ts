@@ -202,7 +202,7 @@ test("code is told once for an archive", async () => {
   const { findings } = await scanned(torchFile({ "data.pkl": GOOD, "data/0": storage, ...names }));
   assert.deepEqual(
     findings.map(({ message }) => message),
-    ["is a TorchScript archive: it contains code that torch.jit.load runs"],
+    ['is an archive of PyTorch whose code runs when it is loaded: "model/code/__torch__.py"'],
   );
   const two = await scanned(torchFile({ "data.pkl": GOOD, "data/0": storage, "a.py": "x", "b.py": "x" }));
   assert.deepEqual(
