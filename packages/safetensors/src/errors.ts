@@ -71,7 +71,7 @@ export interface ErrorDetails {
   readonly limit?: string;
   /**
    * For `NOT_SAFETENSORS` and `UNSUPPORTED`: what the input is, see `diagnose`. For `IO`: "refused" by a server (401, 403).
-   * For `INVALID_PICKLE`: "cut" where an opcode wants more bytes than are left, "not-callable" where a value is called.
+   * For `INVALID_PICKLE`: "cut" where an opcode wants more bytes than are left, "fatal" where no reader of Python could go on.
    */
   readonly kind?: string;
   /** For `FORBIDDEN_GLOBAL`: the Python name that the file asked for, as `module.name`. */

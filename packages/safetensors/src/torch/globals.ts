@@ -76,7 +76,7 @@ const INERT: ReadonlySet<string> = new Set(
     numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.random.mtrand.RandomState
     numpy.random._pickle.__randomstate_ctor
     numpy.random._pickle.__bit_generator_ctor numpy.random._pickle.__generator_ctor
-    numpy.random.bit_generator.__pyx_unpickle_SeedSequence
+    numpy.random.bit_generator.__pyx_unpickle_SeedSequence numpy._core._internal._convert_to_stringdtype_kwargs
     torch._C._VariableFunctionsClass torch._C._VariableFunctions
     numpy.bool_ numpy.bool numpy.int64 numpy.int32 numpy.int16 numpy.int8 numpy.uint64 numpy.uint32 numpy.uint16
     numpy.uint8 numpy.float64 numpy.float32 numpy.float16 numpy.complex64 numpy.complex128 numpy.str_

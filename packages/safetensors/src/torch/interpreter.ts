@@ -1,6 +1,6 @@
 import { quote, SafetensorsError } from "../errors.ts";
 import { classifyGlobal, isScriptClass } from "./globals.ts";
-import { MAX_PICKLE_OBJECTS } from "./limits.ts";
+import { MAX_PICKLE_COPIES } from "./limits.ts";
 import { PyDict, PyTuple } from "./pickle/containers.ts";
 import { PickleFault } from "./pickle/fault.ts";
 import type { PickleHooks } from "./pickle/hooks.ts";
@@ -34,7 +34,7 @@ export class TorchInterpreter implements PickleHooks, CopyBudget {
   #budget: number;
 
   constructor(pickleLength: number, surroundings: PickleSurroundings) {
-    this.#budget = Math.min(pickleLength, MAX_PICKLE_OBJECTS);
+    this.#budget = Math.min(pickleLength, MAX_PICKLE_COPIES);
     this.#surroundings = surroundings;
   }
 

@@ -9,10 +9,16 @@ export const MAX_TEXT_RECORD_BYTES = 64;
 export const MAX_PICKLE_VALUES = 16_000_000;
 
 /**
- * Objects that a pickle makes, and entries of its dicts and sets: each takes up to 300 bytes here, for one or two in
- * the file. A checkpoint with a million tensors makes nine million, with optimizer state thirteen.
+ * Bytes of memory that a pickle may take, by the costs of pickle/costs.ts: one byte of the file can take a hundred. JavaScript
+ * ends the whole process where it finds no more, at 2 to 4 GiB. A checkpoint with a million tensors takes about 1400 MiB, most of it only for a moment.
  */
-export const MAX_PICKLE_OBJECTS = 16_000_000;
+export const MAX_PICKLE_MEMORY: number = 1792 * MiB;
+
+/** Values that the calls of a pickle copy. Copies take memory beyond `MAX_PICKLE_MEMORY`, up to 100 bytes each. */
+export const MAX_PICKLE_COPIES = 4_000_000;
+
+/** Opcodes of the pickles in a pickle: a tensor there has about 50. */
+export const MAX_NESTED_OPCODES = 8_000_000;
 
 /** Bytes of one text in a pickle: above half a GiB JavaScript has no strings. */
 export const MAX_PICKLE_TEXT_BYTES: number = 64 * MiB;
@@ -23,7 +29,7 @@ export const MAX_GLOBAL_LENGTH = 1000;
 /** Nesting of tuples and frozen sets in the key of a dict. Honest keys are text, numbers, classes, pairs of these. */
 export const MAX_KEY_DEPTH = 32;
 
-/** Characters of a key that is a tuple, a frozen set or bytes: its text is made anew at each use. */
+/** Characters of a key that is a tuple, a frozen set, bytes or a number: its text is made anew at each use. */
 export const MAX_KEY_TEXT = 1024;
 
 /** Dimensions of a tensor: PyTorch's own bound. */

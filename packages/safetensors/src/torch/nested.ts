@@ -2,7 +2,7 @@ import { SafetensorsError } from "../errors.ts";
 import type { StoragePlace } from "./file.ts";
 import { joinPickles } from "./join-pickles.ts";
 import { readLegacyBytes } from "./legacy.ts";
-import { MAX_NESTED_BYTES, MAX_NESTED_PICKLES, MAX_PICKLE_OBJECTS } from "./limits.ts";
+import { MAX_NESTED_BYTES, MAX_NESTED_OPCODES, MAX_NESTED_PICKLES } from "./limits.ts";
 import type { PickleResult } from "./pickle/machine.ts";
 import type { PickleValue } from "./pickle/values.ts";
 import { torchKind } from "./recognise.ts";
@@ -19,7 +19,7 @@ export class NestedFiles {
   #depth = 0;
   #bytesLeft: number;
   /** Each makes an object at most. */
-  #opcodesLeft = MAX_PICKLE_OBJECTS;
+  #opcodesLeft = MAX_NESTED_OPCODES;
 
   /** @param size bytes of the file around them, in which each of them should be once. */
   constructor(size: number) {
@@ -46,7 +46,7 @@ export class NestedFiles {
     this.#depth--;
     this.#opcodesLeft -= pickle.opcodes;
     if (this.#opcodesLeft < 0)
-      throw limitError("MAX_PICKLE_OBJECTS", "the files in the pickle have too many opcodes");
+      throw limitError("MAX_NESTED_OPCODES", "the files in the pickle have too many opcodes");
     this.#pickles.push(pickle);
     for (const [storage, place] of places) this.#places.set(storage, place);
     return pickle.value;

@@ -1,5 +1,6 @@
 import { MAX_KEY_TEXT } from "./limits.ts";
 import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./pickle/containers.ts";
+import { charactersOfForms } from "./pickle/keys.ts";
 import type { PickleValue } from "./pickle/values.ts";
 
 /** Counts what calls copy, so that a short pickle cannot have a long value copied again and again. */
@@ -22,8 +23,8 @@ export const PYTHON_CALLS: ReadonlyMap<string, PythonCall> = new Map<string, Pyt
   ["builtins.dict", (args, budget) => dictOf("dict", args, budget)],
   ["builtins.list", (args, budget) => copyOf(args, budget, (items) => new PyList(items))],
   ["builtins.tuple", (args, budget) => copyOf(args, budget, (items) => new PyTuple(items))],
-  ["builtins.set", (args, budget) => copyOf(args, budget, (items) => setOf(items, false))],
-  ["builtins.frozenset", (args, budget) => copyOf(args, budget, (items) => setOf(items, true))],
+  ["builtins.set", (args, budget) => copyOf(args, budget, (items) => setOf(items, false, budget))],
+  ["builtins.frozenset", (args, budget) => copyOf(args, budget, (items) => setOf(items, true, budget))],
   ["builtins.bytes", (args) => (args.length === 0 ? new PyBytes(new Uint8Array(0)) : undefined)],
   // A subclass of tuple; sizes are used as tuples.
   ["torch.Size", (args) => (args.length === 1 && args[0] instanceof PyTuple ? args[0] : undefined)],
@@ -38,7 +39,7 @@ function dictOf(type: string, args: readonly PickleValue[], budget: CopyBudget):
   if (args.length > 1) return undefined;
   if (source instanceof PyDict) {
     budget.spend(source.size);
-    for (const [key, value] of source.entries()) dict.set(key, value);
+    for (const [key, value] of source.entries()) spendForms(budget, () => dict.set(key, value));
     return dict;
   }
   const pairs = itemsOf(source);
@@ -47,7 +48,7 @@ function dictOf(type: string, args: readonly PickleValue[], budget: CopyBudget):
   for (const pair of pairs) {
     const [key, value, ...more] = itemsOf(pair) ?? [];
     if (key === undefined || value === undefined || more.length > 0) return undefined;
-    dict.set(key, value);
+    spendForms(budget, () => dict.set(key, value));
   }
   return dict;
 }
@@ -65,10 +66,20 @@ function copyOf<T>(
   return make([...items]);
 }
 
-function setOf(items: readonly PickleValue[], frozen: boolean): PySet {
+function setOf(items: readonly PickleValue[], frozen: boolean, budget: CopyBudget): PySet {
   const set = new PySet(frozen);
-  for (const item of items) set.add(item);
+  for (const item of items) spendForms(budget, () => set.add(item));
   return set;
+}
+
+/** Characters of keys' forms that are made at the cost of a copied value. */
+const CHARACTERS_A_COPY = 64;
+
+/** Long tuples can be keys of very many copies. */
+function spendForms(budget: CopyBudget, put: () => void): void {
+  const before = charactersOfForms();
+  put();
+  budget.spend(Math.floor((charactersOfForms() - before) / CHARACTERS_A_COPY));
 }
 
 function itemsOf(value: PickleValue | undefined): readonly PickleValue[] | undefined {

@@ -92,7 +92,7 @@ test("a long pickle again and again is refused", async () => {
   const again = repeat(9, "BINGET", 1, "BINGET", 0, "REDUCE", "POP");
   const loader = global("torch.storage._load_from_bytes");
   const value = assemble(binary(file), "TUPLE1", "BINPUT", 0, "POP", loader, "BINPUT", 1, again);
-  const limit = { limit: "MAX_PICKLE_OBJECTS" };
+  const limit = { limit: "MAX_NESTED_OPCODES" };
   await assert.rejects(openPickleOf(value), raises("LIMIT_EXCEEDED", /too many opcodes/, limit));
 });
 

@@ -21,7 +21,7 @@ test("searches one after the other find what is there, and remember only that", 
   const edges = fc.array(fc.array(fc.nat(9), { maxLength: 4 }), { minLength: 10, maxLength: 10 });
   const property = fc.property(edges, fc.uniqueArray(fc.nat(9), { maxLength: 2 }), (graph, wanted) => {
     const nodes = graph.map(() => new PyList());
-    for (const [from, list] of graph.entries()) nodes[from]!.items.push(...list.map((to) => nodes[to]!));
+    for (const [from, list] of graph.entries()) nodes[from]!.append(list.map((to) => nodes[to]!));
     const isWanted = (value: PickleValue): boolean => wanted.some((index) => nodes[index] === value);
     const expected = leading(graph, wanted);
     const known = new Map<PickleNode, boolean>();
@@ -35,7 +35,7 @@ test("searches one after the other find what is there, and remember only that", 
 
 test("what leads nowhere is gone through once, also in circles", () => {
   const circle = new PyList();
-  for (let index = 0; index < 1000; index++) circle.items.push(new PyList([circle]));
+  for (let index = 0; index < 1000; index++) circle.append([new PyList([circle])]);
   const wanted = new PyList();
   let visits = 0;
   const parts = (value: PickleValue): readonly PickleValue[] => {

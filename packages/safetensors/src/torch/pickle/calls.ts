@@ -1,6 +1,7 @@
 import { SafetensorsError } from "../../errors.ts";
 import { MAX_GLOBAL_LENGTH } from "../limits.ts";
-import { ObjectNode, PyDict, PyTuple } from "./containers.ts";
+import { ObjectNode, PyBytes, PyDict, PyTuple } from "./containers.ts";
+import { NAME, NAME_CHARACTER, NOTE, OBJECT, STATE } from "./costs.ts";
 import type { PickleHooks } from "./hooks.ts";
 import type { PickleReader } from "./reader.ts";
 import type { PickleStack } from "./stack.ts";
@@ -26,7 +27,7 @@ export class PickleCalls {
 
   /** Counts a new object. */
   made<T extends PickleValue>(value: T): T {
-    this.#reader.countObjects(1);
+    this.#reader.countMemory(OBJECT);
     return value;
   }
 
@@ -44,7 +45,8 @@ export class PickleCalls {
     const id = `${module.length}:${module}.${name}`;
     let ref = this.#globals.get(id);
     if (!ref) {
-      ref = this.made(new GlobalRef(module, name, this.#reader.opcodeAt));
+      this.#reader.countMemory(NAME + NAME_CHARACTER * (module.length + name.length));
+      ref = new GlobalRef(module, name, this.#reader.opcodeAt);
       this.#hooks.onGlobal?.(ref);
       this.#globals.set(id, ref);
     }
@@ -62,9 +64,11 @@ export class PickleCalls {
     const module = this.#stack.pop();
     if (typeof module !== "string" || typeof name !== "string") {
       const { opcodeAt } = this.#reader;
-      for (const part of [module, name])
-        if (part instanceof ObjectNode) this.#hooks.onMadeName?.(part, opcodeAt);
-      throw this.#reader.error("a name is not text");
+      const others = [module, name].filter((part) => typeof part !== "string");
+      for (const part of others) if (part instanceof ObjectNode) this.#hooks.onMadeName?.(part, opcodeAt);
+      // To Python 3, the bytes that Python 2 wrote (STRING) are text.
+      const isBytes = others.every((part) => part instanceof PyBytes);
+      throw this.#reader.error("a name is not text", isBytes ? undefined : "fatal");
     }
     return this.global(module, name);
   }
@@ -120,8 +124,10 @@ export class PickleCalls {
   /** Only names, and what unknown calls made, can be called. */
   #callable(value: PickleValue): GlobalRef | ObjectNode {
     if (value instanceof GlobalRef) value.calls++;
-    else if (value instanceof ObjectNode) this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
-    else throw this.#reader.error("what is called is not a function or class", "not-callable");
+    else if (value instanceof ObjectNode) {
+      this.#reader.countMemory(NOTE);
+      this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
+    } else throw this.#reader.error("what is called is not a function or class", "fatal");
     return value;
   }
 
@@ -132,8 +138,9 @@ export class PickleCalls {
 
   build(state: PickleValue): void {
     const target = this.#stack.top();
+    this.#reader.countMemory(STATE);
     if (target instanceof ObjectNode) {
-      this.#hooks.onState?.(target, state);
+      this.#hooks.onState?.(target, state, this.#reader.opcodeAt);
       target.addState(state);
       return;
     }
@@ -143,6 +150,7 @@ export class PickleCalls {
   }
 
   persistent(id: PickleValue): PickleValue {
+    this.#reader.countMemory(NOTE);
     return this.made(this.pushed(this.#hooks.persistentLoad?.(id) ?? new PersistentId(id)));
   }
 

@@ -1,5 +1,5 @@
 import { PickleFault } from "./fault.ts";
-import { checkKeyLength, dictKey, itemForms } from "./keys.ts";
+import { checkKeyLength, counted, dictKey, itemForms, textKey } from "./keys.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "./values.ts";
 
 /** `bytes`, or `bytearray` if mutable. A view of the pickle's own bytes. */
@@ -20,7 +20,7 @@ export class PyBytes extends PickleNode {
   override keyForm(): string {
     if (this.mutable) throw new PickleFault("a bytearray cannot be a key");
     checkKeyLength(this.bytes.length);
-    return `\0b${String.fromCharCode(...this.bytes)}`;
+    return counted(`\0b${String.fromCharCode(...this.bytes)}`);
   }
 }
 
@@ -41,12 +41,26 @@ export class PyTuple extends PickleNode {
   }
 }
 
-export class PyList extends PickleNode {
-  readonly items: PickleValue[];
+const NOTHING: readonly PickleValue[] = [];
 
-  constructor(items: PickleValue[] = []) {
+export class PyList extends PickleNode {
+  #items: PickleValue[] | undefined;
+
+  /** @param items are the list's own from here on. */
+  constructor(items?: PickleValue[]) {
     super();
-    this.items = items;
+    this.#items = items;
+  }
+
+  get items(): readonly PickleValue[] {
+    return this.#items ?? NOTHING;
+  }
+
+  /** @param items are the list's own from here on. */
+  append(items: PickleValue[]): void {
+    const own = this.#items;
+    if (own === undefined) this.#items = items;
+    else for (const item of items) own.push(item);
   }
 
   get kind(): string {
@@ -85,6 +99,7 @@ export class PyDict extends PickleNode {
   /** Sets a value; a key that is there already stays as it is. Throws `PickleFault` if the key cannot be one. */
   set(key: PickleValue, value: PickleValue): void {
     if (typeof key !== "string") return this.#enter(this.#entered() ?? new Map(), key, value);
+    textKey(key);
     this.#waiting ??= [];
     this.#waiting.push(key, value);
   }
@@ -128,7 +143,10 @@ export class PyDict extends PickleNode {
 /** A `set`, or a `frozenset` if frozen. */
 export class PySet extends PickleNode {
   readonly frozen: boolean;
-  readonly #items = new Map<unknown, PickleValue>();
+  /** By their form. */
+  #items: Map<unknown, PickleValue> | undefined;
+  /** That of a frozen set, which nothing is added to once it is used: to sort the items takes long. */
+  #form: string | undefined;
 
   constructor(frozen = false) {
     super();
@@ -140,22 +158,24 @@ export class PySet extends PickleNode {
   }
 
   get size(): number {
-    return this.#items.size;
+    return this.#items?.size ?? 0;
   }
 
   /** Adds an item unless an equal one is there. Throws `PickleFault` if the item cannot be one. */
   add(item: PickleValue): void {
     const form = dictKey(item);
+    this.#items ??= new Map();
     if (!this.#items.has(form)) this.#items.set(form, item);
   }
 
   items(): Iterable<PickleValue> {
-    return this.#items.values();
+    return this.#items?.values() ?? NOTHING;
   }
 
   override keyForm(depth: number): string {
     if (!this.frozen) throw new PickleFault("a set cannot be a key");
-    return `\0f${itemForms(this.items(), depth).sort().join("")}`;
+    this.#form ??= `\0f${itemForms(this.items(), depth).sort().join("")}`;
+    return this.#form;
   }
 }
 
@@ -194,8 +214,8 @@ export class ObjectNode extends PickleNode {
   }
 
   addState(state: PickleValue): void {
-    this.#states ??= [];
-    this.#states.push(state);
+    if (this.#states === undefined) this.#states = [state];
+    else this.#states.push(state);
   }
 
   /** What APPEND, APPENDS and ADDITEMS add. */

@@ -1,6 +1,9 @@
 import type { ObjectNode, PyDict, PyTuple } from "./containers.ts";
 import type { GlobalRef, PickleNode, PickleValue } from "./values.ts";
 
+/** How items are added to an object: as APPEND and APPENDS do, as ADDITEMS does, or as SETITEM and SETITEMS do. */
+export type FillOpcode = "append" | "add" | "set";
+
 /**
  * What a reader adds to the machine. Without hooks, every call stays a node and nothing is interpreted. A hook that finds
  * something wrong throws a `PickleFault`.
@@ -20,8 +23,10 @@ export interface PickleHooks {
   onResultCalled?(at: number): void;
   /** STACK_GLOBAL takes what a call returned, which could be a name, and is refused. */
   onMadeName?(made: ObjectNode, at: number): void;
+  /** Items are added to an object, which keeps them. */
+  onItems?(object: ObjectNode, opcode: FillOpcode, at: number): void;
   /** BUILD on an object, which keeps the state. */
-  onState?(object: ObjectNode, state: PickleValue): void;
+  onState?(object: ObjectNode, state: PickleValue, at: number): void;
   /** Whether a protocol may be announced anywhere, which does nothing, as in Python. */
   readonly allowsLateProtocol?: boolean;
   /**

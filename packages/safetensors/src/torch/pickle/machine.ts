@@ -1,9 +1,9 @@
 import { OPCODES_AT_ONCE, type Steps, untilDone } from "../steps.ts";
 import { PickleCalls } from "./calls.ts";
-import { PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
+import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
 import { PickleFault } from "./fault.ts";
-import { addItems, appendTo, setItems } from "./fill.ts";
-import type { PickleHooks } from "./hooks.ts";
+import { addItems, appendTo, fillSet, setItems } from "./fill.ts";
+import type { FillOpcode, PickleHooks } from "./hooks.ts";
 import { PickleMemo } from "./memo.ts";
 import { PickleReader } from "./reader.ts";
 import { PickleStack } from "./stack.ts";
@@ -43,6 +43,7 @@ class PickleMachine {
   readonly #stack: PickleStack;
   readonly #calls: PickleCalls;
   readonly #memo: PickleMemo;
+  readonly #hooks: PickleHooks;
   readonly #start: number;
   readonly #allowsLateProtocol: boolean;
   #protocol = 0;
@@ -53,6 +54,7 @@ class PickleMachine {
     this.#stack = new PickleStack(this.#reader);
     this.#memo = new PickleMemo(this.#reader, hooks.recalled);
     this.#calls = new PickleCalls(this.#reader, this.#stack, hooks);
+    this.#hooks = hooks;
     this.#start = start;
     this.#allowsLateProtocol = hooks.allowsLateProtocol === true;
   }
@@ -243,19 +245,19 @@ class PickleMachine {
         stack.push(this.#frozenSet(stack.popToMark()));
         break;
       case 0x61: // APPEND
-        this.#fill(appendTo, stack.popMany(1));
+        this.#fill(appendTo, stack.popMany(1), "append");
         break;
       case 0x65: // APPENDS
-        this.#fill(appendTo, stack.popToMark());
+        this.#fill(appendTo, stack.popToMark(), "append");
         break;
       case 0x73: // SETITEM
-        this.#fill(setItems, stack.popMany(2));
+        this.#fill(setItems, stack.popMany(2), "set");
         break;
       case 0x75: // SETITEMS
-        this.#fill(setItems, stack.popToMark());
+        this.#fill(setItems, stack.popToMark(), "set");
         break;
       case 0x90: // ADDITEMS
-        this.#fill(addItems, stack.popToMark());
+        this.#fill(addItems, stack.popToMark(), "add");
         break;
 
       // ---- Names and calls
@@ -316,13 +318,15 @@ class PickleMachine {
 
   #frozenSet(items: readonly PickleValue[]): PySet {
     const set = this.#calls.made(new PySet(true));
-    addItems(set, items, this.#reader);
+    fillSet(set, items, this.#reader);
     return set;
   }
 
   /** Puts items into the value on top of the stack. */
-  #fill(put: typeof appendTo, items: PickleValue[]): void {
-    put(this.#stack.top(), items, this.#reader);
+  #fill(put: typeof appendTo, items: PickleValue[], opcode: FillOpcode): void {
+    const target = this.#stack.top();
+    if (target instanceof ObjectNode) this.#hooks.onItems?.(target, opcode, this.#reader.opcodeAt);
+    put(target, items, this.#reader);
   }
 
   #stop(): PickleValue {

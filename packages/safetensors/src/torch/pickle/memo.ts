@@ -1,4 +1,5 @@
 import { MAX_PICKLE_VALUES } from "../limits.ts";
+import { MAP_ENTRY } from "./costs.ts";
 import type { PickleReader } from "./reader.ts";
 import type { PickleValue } from "./values.ts";
 
@@ -10,7 +11,8 @@ export class PickleMemo {
   readonly #reader: PickleReader;
   readonly #recalled: ReadonlySet<number> | undefined;
   readonly #dense: (PickleValue | undefined)[] = [];
-  readonly #sparse = new Map<number, PickleValue | undefined>();
+  /** By text, which JavaScript tells apart quickly also where somebody has chosen the numbers so that it does not. */
+  readonly #sparse = new Map<string, PickleValue | undefined>();
 
   /** @param recalled indices that will be asked for; other values are not kept. */
   constructor(reader: PickleReader, recalled: ReadonlySet<number> | undefined) {
@@ -24,7 +26,7 @@ export class PickleMemo {
   }
 
   get(index: number): PickleValue {
-    const value = index < this.#dense.length ? this.#dense[index] : this.#sparse.get(index);
+    const value = index < this.#dense.length ? this.#dense[index] : this.#sparse.get(`m${index}`);
     if (value === undefined) throw this.#reader.error(`nothing was memorized as ${index}`);
     return value;
   }
@@ -37,6 +39,9 @@ export class PickleMemo {
     const kept = this.#recalled === undefined || this.#recalled.has(index) ? value : undefined;
     if (index < length) dense[index] = kept;
     else if (index === length && this.#sparse.size === 0) dense.push(kept);
-    else this.#sparse.set(index, kept);
+    else {
+      this.#reader.countMemory(MAP_ENTRY);
+      this.#sparse.set(`m${index}`, kept);
+    }
   }
 }

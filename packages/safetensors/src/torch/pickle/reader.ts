@@ -1,6 +1,7 @@
 import { SafetensorsError } from "../../errors.ts";
 import { MAX_PICKLE_DIGITS, MAX_PICKLE_LONG_BYTES } from "../../limits.ts";
-import { MAX_PICKLE_OBJECTS, MAX_PICKLE_TEXT_BYTES } from "../limits.ts";
+import { MAX_PICKLE_MEMORY, MAX_PICKLE_TEXT_BYTES } from "../limits.ts";
+import { TEXT, TEXT_BYTE, VIEW } from "./costs.ts";
 import { OPCODE_NAMES } from "./opcodes.ts";
 import {
   decodeLatin1,
@@ -23,7 +24,7 @@ export class PickleReader {
   #end: number;
   #inFrame = false;
   #at: number;
-  #objects = 0;
+  #memoryLeft = MAX_PICKLE_MEMORY;
   /** Where the opcode stands that is being carried out, for messages. */
   #opcodeAt = 0;
 
@@ -127,13 +128,23 @@ export class PickleReader {
   /** A view of the next bytes. */
   bytes(length: number): Uint8Array {
     const start = this.#take(length);
+    this.countMemory(VIEW);
     return this.#bytes.subarray(start, start + length);
   }
 
   text(length: number): string {
     this.#checkText(length);
     const start = this.#take(length);
-    return this.#parsed(decodeUtf8(this.#bytes, start, start + length));
+    this.countMemory(TEXT + TEXT_BYTE * length);
+    const text = decodeUtf8(this.#bytes, start, start + length);
+    if (text === undefined) throw this.#undecodable(start, start + length);
+    return text;
+  }
+
+  /** Python takes halves of surrogate pairs, which begin with this byte, where JavaScript cannot tell them from pairs. */
+  #undecodable(start: number, end: number): SafetensorsError {
+    const hasHalves = this.#bytes.subarray(start, end).includes(0xed);
+    return this.error("its argument is malformed", hasHalves ? undefined : "fatal");
   }
 
   /** The bytes up to the next LF, which is passed. */
@@ -141,6 +152,7 @@ export class PickleReader {
     const end = this.#bytes.indexOf(0x0a, this.#at);
     if (end < 0 || end >= this.#end) throw this.error("the line does not end", "cut");
     this.#checkText(end - this.#at);
+    this.countMemory(TEXT + TEXT_BYTE * (end - this.#at));
     const line = this.#bytes.subarray(this.#at, end);
     this.#at = end + 1;
     return line;
@@ -205,7 +217,7 @@ export class PickleReader {
   }
 
   /** An `INVALID_PICKLE` error that says which opcode, and where. */
-  error(reason: string, kind?: "cut" | "not-callable"): SafetensorsError {
+  error(reason: string, kind?: "cut" | "fatal"): SafetensorsError {
     const opcode = this.#bytes[this.#opcodeAt]!;
     const name = OPCODE_NAMES.get(opcode) ?? `opcode 0x${opcode.toString(16).padStart(2, "0")}`;
     return new SafetensorsError("INVALID_PICKLE", `${name} at byte ${this.#opcodeAt}: ${reason}`, {
@@ -214,10 +226,10 @@ export class PickleReader {
     });
   }
 
-  /** Counts objects, or entries, that the pickle makes. Its length alone does not keep memory in bounds. */
-  countObjects(count: number): void {
-    this.#objects += count;
-    if (this.#objects > MAX_PICKLE_OBJECTS) throw this.limit("MAX_PICKLE_OBJECTS", "too many objects");
+  /** Counts memory that the pickle takes (costs.ts). Its length alone does not keep that in bounds. */
+  countMemory(bytes: number): void {
+    this.#memoryLeft -= bytes;
+    if (this.#memoryLeft < 0) throw this.limit("MAX_PICKLE_MEMORY", "more values than there is memory for");
   }
 
   /** A `LIMIT_EXCEEDED` error. */

@@ -1,6 +1,7 @@
 import type { SafetensorsError } from "../../errors.ts";
 import { MAX_PICKLE_MARKS } from "../../limits.ts";
 import { MAX_PICKLE_VALUES } from "../limits.ts";
+import { ARRAY, ARRAY_VALUE } from "./costs.ts";
 import type { PickleReader } from "./reader.ts";
 import type { PickleValue } from "./values.ts";
 
@@ -56,7 +57,7 @@ export class PickleStack {
   /** The values above the last mark; the mark goes with them. */
   popToMark(): PickleValue[] {
     const marks = this.#marks;
-    if (marks.length === 0) throw this.#reader.error("there is no mark");
+    if (marks.length === 0) throw this.#reader.error("there is no mark", "fatal");
     const values = this.#cut(this.#floor);
     marks.pop();
     this.#floor = marks.length === 0 ? 0 : marks[marks.length - 1]!;
@@ -71,6 +72,7 @@ export class PickleStack {
 
   /** Takes the values from a place on. */
   #cut(place: number): PickleValue[] {
+    this.#reader.countMemory(ARRAY + ARRAY_VALUE * (this.#size - place));
     const values = this.#values.slice(place, this.#size);
     this.#size = place;
     return values;
@@ -78,6 +80,6 @@ export class PickleStack {
 
   #missing(count: number): SafetensorsError {
     const there = this.#size - this.#floor;
-    return this.#reader.error(`${count} values are needed, ${there} are on the stack`);
+    return this.#reader.error(`${count} values are needed, ${there} are on the stack`, "fatal");
   }
 }

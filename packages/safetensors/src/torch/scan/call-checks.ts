@@ -1,9 +1,11 @@
 import { quote } from "../../errors.ts";
 import type { KnownGlobal } from "../globals.ts";
+import { isTensorFunction } from "../inert-functions.ts";
 import { ObjectNode, PyBytes, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
 import type { FindingCode } from "./finding.ts";
-import { isForeignClass, type KnownOf, type PlainData } from "./plain-data.ts";
+import type { KnownOf, PlainData } from "./plain-data.ts";
+import { setsMethods, tensorParts } from "./tensor-parts.ts";
 
 /** What is wrong with a call. */
 export type CallFault = readonly [code: FindingCode, message: string];
@@ -14,9 +16,12 @@ export type CallCheck = (items: readonly PickleValue[], hasKeywords: boolean) =>
 /** Encodings in which pickles of Python 2 and old protocols write bytes. */
 const CODECS = new Set(["latin1", "latin-1", "utf-8", "utf8", "ascii"]);
 
-/** Classes of models and optimizers. Pickles make their objects without the constructors, some of which read files and run code. */
+/**
+ * Classes of models, optimizers and data sets. Pickles make their objects without the constructors, some of which read
+ * files, run code, or call methods of their arguments.
+ */
 const MODEL_CLASS =
-  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim)|transformers\.activations|torchvision|timm|ultralytics|peft\.tuners(?!(?:\.\w+)*\.config\.))\./;
+  /^(?:torch\.(?:nn\.(?:modules|parallel)|optim|utils\.data)|transformers\.activations|torchvision|timm|ultralytics|peft\.tuners(?!(?:\.\w+)*\.config\.))\./;
 
 /** What the pickles of old PyTorch and TorchScript hand their data through. */
 const PASSES_ON = /^torch\.jit\._pickle\./;
@@ -46,9 +51,24 @@ const CONTAINERS = new Set([
 const MAKES_DATA =
   /^(?:_codecs\.encode|builtins\.(?:bytearray|bytes|str|list|tuple|set|frozenset|dict)|collections\.\w+)$/;
 
+/** Classes and functions that keep what they are given, call nothing of it, or are looked at in another way. */
+const KEEPS_OBJECTS =
+  /^(?:builtins\.(?:type|object|slice|zip|Exception|ValueError)|collections\.defaultdict|copyreg\.\w+|functools\.partial|types\.GenericAlias|numpy\..+|torch\.(?:jit\._pickle\.\w+|storage\._load_from_bytes|_tensor\._rebuild_from_type_v2))$/;
+
+/** Containers keep what is in their argument, but may call methods of the argument itself. */
+const KEEPS_ITEMS = /^(?:builtins|collections)\.\w+$/;
+
+/** Constructors of PyTorch, and functions that make tensors. */
+const OF_TENSORS = /^torch\./;
+
+/** Constructors of numbers, and what they take: `float` has no long numbers, the others may take forever. */
+const NUMBER = /^(?:builtins\.int|fractions\.Fraction|decimal\.Decimal)$/;
+const SHORT_NUMBER = /^[^eE]{0,4300}(?:[eE][+-]?\d{1,4})?$/;
+
 /** What must be looked at in every call of a name: found once for each, as a pickle calls few names very often. */
 export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData): CallCheck[] {
   const { path, role } = known;
+  const isKnown = role === "inert" || role === "interpreted";
   const pathOf = (value: PickleValue | undefined): string => knownOf(value)?.path ?? "";
   const checks: CallCheck[] = [];
   const check = (
@@ -65,10 +85,36 @@ export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData
     `runs the constructor of ${quote(path)} with arguments`,
   );
   check(
-    isForeignClass(known) && !MODEL_CLASS.test(path),
-    (items) => !data.holds(items),
+    takesData(known) && !MODEL_CLASS.test(path),
+    (items) => items.length > 0 && !data.holds(items),
     "constructor-call",
     `runs the constructor of ${quote(path)} with objects`,
+  );
+  check(
+    isKnown && KEEPS_ITEMS.test(path) && !KEEPS_OBJECTS.test(path),
+    (items) => items.some((item) => item instanceof ObjectNode && !data.holds([item])),
+    "constructor-call",
+    `runs the constructor of ${quote(path)} with an object`,
+  );
+  const areTensorParts = tensorParts(knownOf, data);
+  const hasState = path === "torch._utils._rebuild_parameter_with_state";
+  check(
+    role === "interpreted" && OF_TENSORS.test(path) && !KEEPS_OBJECTS.test(path),
+    (items) => !areTensorParts(hasState ? items.slice(0, 3) : items),
+    "constructor-call",
+    `makes a tensor of an object by ${quote(path)}`,
+  );
+  check(
+    hasState || path === "torch._tensor._rebuild_from_type_v2",
+    ([, , , state]) => setsMethods(state),
+    "indirect-call",
+    "sets methods of a tensor",
+  );
+  check(
+    NUMBER.test(path),
+    (items) => items.some((item) => typeof item === "string" && !SHORT_NUMBER.test(item)),
+    "allocation",
+    "takes as much memory as a number in text says",
   );
   check(
     ARRAYS.has(path),
@@ -122,12 +168,21 @@ export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData
     "odd-codec",
     "decodes text with an unusual codec",
   );
-  // Keywords are the items of a dict, and settings for all others.
-  if (checks.length > 0 && path !== "builtins.dict")
+  // Keywords are the items of a dict, the base of a number in text, and settings for all others.
+  if (checks.length > 0 && !/^builtins\.(?:dict|int)$/.test(path))
     checks.push((_, hasKeywords) =>
       hasKeywords ? ["constructor-call", `makes ${quote(path)} with keyword arguments`] : undefined,
     );
   return checks;
+}
+
+/** Whether nothing honest hands it objects, and nobody knows what it calls of them. */
+function takesData({ path, role }: KnownGlobal): boolean {
+  return (
+    role === "inert" &&
+    ![KEEPS_OBJECTS, KEEPS_ITEMS].some((keeps) => keeps.test(path)) &&
+    !isTensorFunction(path)
+  );
 }
 
 /** A number, or what may stand for one, or for a range of numbers. */

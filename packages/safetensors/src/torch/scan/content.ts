@@ -114,14 +114,15 @@ export async function scanPart(scan: Scan, part: Part): Promise<void> {
   if (isHdf5) await scanHdf5(scan, part);
   if (head[0] === 0x50 && head[1] === 0x4b && (head[2] === 3 || head[2] === 5 || head[2] === 7))
     return scanZip(scan, part);
-  const kind = isZlib(head) ? "zlib" : diagnose(head, size)?.kind;
+  const kind = zlibStart(head) === undefined ? diagnose(head, size)?.kind : "zlib";
   const reader = kind === undefined ? undefined : READERS.get(kind);
   const isSafetensors = kind === undefined && looksLikeSafetensors(head);
   if (reader && !(isTar && reader === scanTar)) await reader(scan, part, kind!);
   if (isSafetensors) await scanSafetensors(scan, part);
   const known = reader !== undefined || isSafetensors || isTar || isHdf5;
   if (size > 0) {
-    const { isPickle, storages } = await scanPickles(scan, part, known ? "data" : "file");
+    const mode = part.isLoaded ? "loaded" : known ? "data" : "file";
+    const { isPickle, storages } = await scanPickles(scan, part, mode);
     if (!isPickle && !known) scan.add(part, "not-understood", "is of no kind that the scanner knows");
     if (isPickle && storages.size > 0)
       scan.add(part, "persistent-id", "refers to storages, but is not in a PyTorch archive");
@@ -133,9 +134,21 @@ export async function scanPart(scan: Scan, part: Part): Promise<void> {
   }
 }
 
-/** The header of zlib with any level of compression (RFC 1950): joblib uses all. No pickle begins with an x. */
-function isZlib(head: Uint8Array): boolean {
-  return head[0] === 0x78 && head.length > 2 && (0x7800 + head[1]!) % 31 === 0;
+/** `ZF` and a size as Python's int reads it: how joblib before 0.10 began what it had packed, and how it still reads it. */
+const ZFILE = /^ZF\s*[-+]?(?:0x)?[\da-f_]+\s*$/i;
+const ZFILE_BYTES = 21;
+
+/** Where data begins that zlib has packed; nothing if this is none. No pickle begins with an x or a Z. */
+function zlibStart(bytes: Uint8Array): number | undefined {
+  // In Python 2 there was room for an L more.
+  if (ZFILE.test(String.fromCharCode(...bytes.subarray(0, ZFILE_BYTES))))
+    return bytes[ZFILE_BYTES] === 0x20 ? ZFILE_BYTES + 1 : ZFILE_BYTES;
+  // The header with any level of compression (RFC 1950): joblib uses all.
+  const isHeader = bytes[0] === 0x78 && bytes.length > 2 && (0x7800 + bytes[1]!) % 31 === 0;
+  // A block that is only stored has its length twice, once inverted (RFC 1951); the header of safetensors has not.
+  const isStored = isHeader && (bytes[2]! & 6) === 0 && bytes.length > 6;
+  const isBroken = isStored && (bytes[3]! + bytes[5]! !== 255 || bytes[4]! + bytes[6]! !== 255);
+  return isHeader && !isBroken ? 0 : undefined;
 }
 
 /** A length below 2^32, then the header's brace. */
@@ -157,13 +170,14 @@ async function unpack(scan: Scan, part: Part, kind: FileKind): Promise<void> {
   const { size } = part.source;
   if (!scan.spend(part, size)) return;
   const limit = Math.min(inflateLimit(size), scan.remaining);
-  const packed = await scan.read(part, 0, size);
-  const { bytes, short } = await inflate(packed, kind === "gzip" ? "gzip" : "deflate", limit);
+  const bytes = await scan.read(part, 0, size);
+  const packed = bytes.subarray(kind === "zlib" ? zlibStart(bytes) : 0);
+  const { bytes: content, short } = await inflate(packed, kind === "gzip" ? "gzip" : "deflate", limit);
   if (short !== undefined) scan.add(part, "compressed", `could not be unpacked in full (${kind}, ${short})`);
-  if (!scan.spend(part, bytes.length)) return;
+  if (!scan.spend(part, content.length)) return;
   const { member } = part.where;
   const where = { member: [...member, `unpacked ${kind}`], base: undefined };
-  await scan.enter(part, { ...part, source: fromBytes(bytes), where, archives: part.archives + 1 });
+  await scan.enter(part, { ...part, source: fromBytes(content), where, archives: part.archives + 1 });
 }
 
 /**

@@ -28,6 +28,10 @@ const INNER = new Map<string, Inner>([
   ["numpy.core.multiarray._reconstruct", reconstruct],
   ["numpy._core.multiarray._reconstruct", reconstruct],
   [
+    "torch._tensor._rebuild_from_type_v2",
+    ([callable, , args]) => [{ callable, items: args instanceof PyTuple ? args.items : [args ?? null] }],
+  ],
+  [
     "numpy.ma.core._mareconstruct",
     ([subtype, base, ...items]) => [subtype, base].map((callable) => ({ callable, items })),
   ],

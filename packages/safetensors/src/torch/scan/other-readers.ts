@@ -72,6 +72,8 @@ const USUAL = [
   "ndarray",
 ];
 
+const JOBLIB_MODULE = "joblib.numpy_pickle";
+
 type Name = Pick<GlobalRef, "module" | "name" | "at">;
 
 class OtherFindings {
@@ -118,11 +120,9 @@ class OtherFindings {
   }
 
   /** The names after a failure: the machine refuses some opcodes that a reader of Python takes. */
-  *#sweepRest(other: Followed, { at: failedAt, code, kind }: Failure): Steps<void> {
+  *#sweepRest(other: Followed, { at: failedAt, kind }: Failure): Steps<void> {
     const { bytes } = other;
-    // These end every reader: a name that is no text, and what cannot be called.
-    const isNoName = this.#bytes[failedAt] === STACK_GLOBAL && code === "INVALID_PICKLE";
-    if (isNoName || kind === "not-callable") return;
+    if (kind === "fatal") return;
     let hidden: number | undefined;
     let isUsed = false;
     let asks = false;
@@ -169,8 +169,10 @@ class OtherFindings {
   #judge(known: KnownGlobal, { module, name, at }: Name, called: boolean): void {
     const { path } = known;
     const [code, message] = judgeName(known, called) ?? [];
-    if (code === undefined || this.#names.has(path) || !isPlainName(path)) return;
-    if (this.#isMixed(at)) {
+    if (code === undefined || this.#names.has(path) || !(called || isPlainName(path))) return;
+    // All files of joblib name a class of this module, and arrays of objects recall it first.
+    const isExcused = code === "unknown-global" || !called || module === JOBLIB_MODULE;
+    if (isExcused && this.#isMixed(at)) {
       // Each array of objects recalls the module of this one.
       const isUsual = name === "dtype" || this.#usual.has(module);
       const isHonest = this.#modules.has(module) || (code === "unknown-global" && isUsual);

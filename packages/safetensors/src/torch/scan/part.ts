@@ -14,6 +14,8 @@ export interface Part {
   readonly archives: number;
   /** Pickles around it. */
   readonly pickles: number;
+  /** Whether a pickle has it loaded as a pickle or an archive. */
+  readonly isLoaded?: boolean;
   /** Whether it is the member of a Keras archive in which its weights are. */
   readonly isKerasWeights?: boolean;
 }

@@ -2,35 +2,30 @@ import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { isTensorFunction } from "../inert-functions.ts";
 import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "../pickle/containers.ts";
-import type { PickleHooks } from "../pickle/hooks.ts";
+import type { FillOpcode, PickleHooks } from "../pickle/hooks.ts";
 import { GlobalRef, PersistentId, type PickleNode, type PickleValue } from "../pickle/values.ts";
 import { textOf } from "../python-bytes.ts";
 import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
 import { Method, mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type CallCheck, callChecks } from "./call-checks.ts";
 import { DelayedCalls, hasKeywords } from "./delayed-calls.ts";
+import { HandedOn, judgedByArguments } from "./handed-on.ts";
 import { innerCalls } from "./inner-calls.ts";
 import { ARRAY_WRAPPER, type JoblibReader } from "./joblib.ts";
 import { JoblibArrays } from "./joblib-arrays.ts";
 import { NumpyTypes } from "./numpy-types.ts";
+import { ObjectStates } from "./object-states.ts";
 import { PlainData } from "./plain-data.ts";
 import type { Draft } from "./report.ts";
 import { keyOf, type StorageUse, StorageUses } from "./storage-uses.ts";
-
-/** Names whose arguments decide what a call does. They may be called, but not handed to something else that calls them. */
-const JUDGED_BY_ARGUMENTS = new Map<string, readonly [code: Draft[0], what: string]>([
-  ["torch.storage._load_from_bytes", ["indirect-load", "can load another pickle"]],
-  ["torch._tensor._rebuild_from_type_v2", ["indirect-load", "calls its argument"]],
-  ["builtins.type", ["made-class", "can make a class"]],
-  ["enum.EnumMeta", ["made-class", "can make a class"]],
-  ["enum.EnumType", ["made-class", "can make a class"]],
-]);
 
 const NO_ARGUMENTS = new PyTuple([]);
 
 /** What is done with the calls of a name and the storages of a class: found once for each, as a pickle has few of them. */
 interface NameUse {
   readonly checks: readonly CallCheck[];
+  /** Whether nothing need be looked at in a call without arguments. */
+  readonly isEmptyHonest: boolean;
   readonly action: CallAction;
   /** Of a class of storages. */
   readonly dtype: TorchDtype | undefined;
@@ -54,10 +49,6 @@ function callAction(path: string): CallAction {
   if (innerCalls(path)) return "inner";
   return path.startsWith("torch._utils._rebuild_") ? "rebuild" : undefined;
 }
-
-/** Calls that may return what they are given, or what another pickle makes. */
-const HANDS_ON =
-  /^(?:torch\.jit\._pickle\.\w+|torch\.storage\._load_from_bytes|numpy\._?core\.multiarray\.scalar)$/;
 
 /** Classes of NumPy's types. */
 const NUMPY_TYPE = /^numpy\.dtype(?:s\.\w+)?$/;
@@ -87,6 +78,8 @@ export class ScanHooks implements PickleHooks {
   readonly #functions = new TensorFunctions();
   readonly #delayed: DelayedCalls;
   readonly #data: PlainData;
+  readonly #states: ObjectStates;
+  readonly #handedOn = new HandedOn();
   #hasMethods = false;
 
   /**
@@ -102,6 +95,7 @@ export class ScanHooks implements PickleHooks {
     this.#delayed = new DelayedCalls(knownOf);
     this.#data = new PlainData(knownOf, bytes.length);
     this.#types = new NumpyTypes(knownOf);
+    this.#states = new ObjectStates(knownOf, this.#data);
   }
 
   /** The storages that the pickle refers to, by their key. */
@@ -122,7 +116,10 @@ export class ScanHooks implements PickleHooks {
     if (action !== "encode") this.#types.use();
     if (action === "explain") return this.#attribute(callable, args);
     if (action === "load") this.#load(callable, items);
-    if (action === "inner") this.#judgeInner(callable, items);
+    if (action === "inner") {
+      this.#handedOn.addClass(args, items[0]);
+      this.#judgeInner(callable, items);
+    }
     if (action === "wrap" || action === "inner") return this.#arrayOf(callable, items);
     if (action !== "rebuild" || !(items[0] instanceof ObjectNode)) return undefined;
     use.node ??= new ObjectNode(callable, args);
@@ -143,11 +140,12 @@ export class ScanHooks implements PickleHooks {
   /** What is wrong with a call by its arguments, and what it keeps for later. */
   #judge(
     callable: GlobalRef,
-    { checks, action }: NameUse,
+    { checks, isEmptyHonest, action }: NameUse,
     items: readonly PickleValue[],
     kwargs: PickleValue | undefined,
   ): void {
     if (checks.length === 0 && action === undefined && !this.#hasMethods) return;
+    if (isEmptyHonest && items.length === 0 && kwargs === undefined) return;
     if (!this.#maySpend(items, callable)) return;
     if (this.#hasMethods && items.some((item) => item instanceof Method))
       this.#note("indirect-call", "hands a method to a call, which may call it", callable);
@@ -190,9 +188,12 @@ export class ScanHooks implements PickleHooks {
     let use = this.#uses.get(name);
     if (!use) {
       const known = this.names.get(name)!;
+      const checks = callChecks(known, (value) => this.#knownOf(value), this.#data);
+      const action = callAction(known.path);
       use = {
-        checks: callChecks(known, (value) => this.#knownOf(value), this.#data),
-        action: callAction(known.path),
+        checks,
+        isEmptyHonest: action === undefined && checks.every((check) => check([], false) === undefined),
+        action,
         dtype: STORAGE_CLASSES.get(known.path),
         node: undefined,
       };
@@ -204,7 +205,7 @@ export class ScanHooks implements PickleHooks {
   onNewObject(callable: GlobalRef, { items }: PyTuple, kwargs?: PyDict): void {
     this.#types.use();
     this.#judge(callable, this.#useOf(callable), items, kwargs);
-    const [code, what] = JUDGED_BY_ARGUMENTS.get(this.names.get(callable)!.path) ?? [];
+    const [code, what] = judgedByArguments(this.names.get(callable)!.path) ?? [];
     if (code) this.#note(code, what!, callable);
   }
 
@@ -224,16 +225,18 @@ export class ScanHooks implements PickleHooks {
       this.drafts.push(["hidden-name", "asks for a name that a call makes", { at }]);
   }
 
-  onState(object: ObjectNode, state: PickleValue): void {
+  onItems(object: ObjectNode, opcode: FillOpcode, at: number): void {
+    const fault = this.#states.itemsFault(object, opcode);
+    if (fault) this.drafts.push([...fault, { at }]);
+  }
+
+  onState(object: ObjectNode, state: PickleValue, at: number): void {
     const made = this.#classOf(object);
     if (NUMPY_TYPE.test(made)) this.#types.addState(object, state);
     else this.#types.use();
     if (made === "functools.partial") this.#delayed.addState(object, state);
-    // Python's pickler gives it none, and it would set the attribute that is called for missing values.
-    if (made === "collections.defaultdict")
-      this.drafts.push(["indirect-call", "changes how a defaultdict makes missing values"]);
-    if (HANDS_ON.test(made))
-      this.drafts.push(["indirect-call", `changes what a call of ${quote(made)} returned`]);
+    const fault = this.#states.stateFault(object, state);
+    if (fault) this.drafts.push([...fault, { at }]);
   }
 
   /** What a name is by what was done with it, in a pickle that could be followed to its end. */
@@ -243,9 +246,8 @@ export class ScanHooks implements PickleHooks {
   }
 
   /** The path of the class of an object, also if a helper of Python's makes it. */
-  #classOf({ callable, args }: ObjectNode): string {
-    const path = this.#pathOf(callable);
-    return path.startsWith("copyreg.") ? this.#pathOf(args.items[0]) : path;
+  #classOf(object: ObjectNode): string {
+    return this.#states.classOf(object)?.path ?? "";
   }
 
   /**
@@ -257,8 +259,8 @@ export class ScanHooks implements PickleHooks {
     if (!this.#types.areHonest())
       this.drafts.push(["malformed-pickle", "makes a NumPy type that can reach memory which is not its own"]);
     for (const [ref, { path }] of this.names) {
-      const [code, what] = JUDGED_BY_ARGUMENTS.get(path) ?? [];
-      if (code && ref.pushes > ref.calls) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
+      const [code, what] = this.#handedOn.fault(ref, path) ?? [];
+      if (code) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
       if (ref.called && isTensorFunction(path))
         this.#note("function-call", `calls the function ${quote(path)}`, ref);
     }
@@ -289,7 +291,10 @@ export class ScanHooks implements PickleHooks {
     const named = parts[1];
     if (!(named instanceof GlobalRef)) return this.#noStorage();
     // One by one: this is called for each tensor, and taking an array apart is slow.
-    if (textOf(parts[0]) === "module") return named;
+    if (textOf(parts[0]) === "module") {
+      this.#handedOn.addClass(id as PyTuple, named);
+      return named;
+    }
     const use = this.#useOf(named);
     const taken = use.dtype && this.#storages.take(parts, use.dtype);
     if (taken === undefined) return this.#noStorage();

@@ -47,8 +47,9 @@ const SHORT_LINE = 16;
 
 /** How the lines of an opcode go, as far as they are there. Names of other characters cannot be imported. */
 const LINES: readonly (RegExp | undefined)[] = opcodeTable<RegExp | undefined>(undefined, [
-  [/^(?:$|[\w.]+(?:$|\n(?:$|[\w.]+(?:$|\n))))/, "GLOBAL INST"],
-  [/^[\w.+\- \t\r\v\f]*(?:$|\n)/, "INT LONG FLOAT GET PUT"],
+  [/^(?:$|[\w.\x80-\xff-]+(?:$|\n(?:$|[\w.\x80-\xff-]+(?:$|\n))))/, "GLOBAL INST"],
+  // The reader in C takes what stands before a NUL.
+  [/^[\w.+\- \t\r\v\f]*(?:$|[\n\0])/, "INT LONG FLOAT GET PUT"],
   [/^(?:$|['"])/, "STRING"],
 ]);
 
@@ -105,7 +106,9 @@ export class PickleStart {
       if (isFramed && !isCut && (code === FRAME || offset + end > this.#frameEnd))
         return this.#frameEnd > MAX_FRAME_END ? "harmless" : "misframed";
       if (!(isFramed && isCut) && !fitsLines(code, bytes, place + 1, end)) return "harmless";
-      if (isCut) return isRest ? "harmless" : this.#at;
+      // Python's own reader takes the last line for one without its last character, and INST calls what it names.
+      if (isCut && isRest) return code === INST ? "names" : "harmless";
+      if (isCut) return this.#at;
       if (code === GLOBAL || code === INST || code === STACK_GLOBAL) return "names";
       if (code === PROTO && bytes[end - 1]! > HIGHEST_PROTOCOL) return "harmless";
       if (code === FRAME) this.#frameEnd = this.#endOfFrame(offset + end, length64(bytes, place + 1));

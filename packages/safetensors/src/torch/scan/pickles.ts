@@ -1,5 +1,6 @@
 import { MAX_PICKLE_BYTES } from "../../limits.ts";
 import { fromBytes } from "../../source/memory.ts";
+import { isScriptClass } from "../globals.ts";
 import { MAX_STACKED_PICKLES } from "../limits.ts";
 import { isPlainName } from "./judge-name.ts";
 import { LEGACY_MAGIC, legacyStorages } from "./legacy.ts";
@@ -31,6 +32,8 @@ export interface PickleLayout {
   readonly bytesAfter?: BytesAfter;
   /** Whether persistent ids are numbers of what stands elsewhere. */
   readonly numbered?: boolean;
+  /** Whether the classes of TorchScript that it names are in its archive. */
+  readonly isScript?: boolean;
 }
 
 /** What was found at the start of a part. */
@@ -58,6 +61,7 @@ class Pickles {
   readonly #part: Part;
   readonly #mode: PickleMode;
   readonly #numbered: boolean;
+  readonly #isScript: boolean;
   readonly #window: PickleWindow;
   #storages: Map<string, StorageUse> = new Map();
   #bytesAfter: BytesAfter | undefined;
@@ -70,13 +74,15 @@ class Pickles {
     scan: Scan,
     part: Part,
     mode: PickleMode,
-    { at = 0, bytesAfter, numbered = false }: PickleLayout,
+    { at = 0, bytesAfter, numbered = false, isScript = false }: PickleLayout,
   ) {
     this.#scan = scan;
     this.#part = part;
     this.#mode = mode;
     this.#numbered = numbered;
-    this.#window = new PickleWindow(scan, part, mode === "loaded" && bytesAfter === undefined);
+    this.#isScript = isScript;
+    const isWhole = mode === "loaded" && bytesAfter === undefined;
+    this.#window = new PickleWindow(scan, part, isWhole, mode === "data");
     this.#bytesAfter = bytesAfter;
     this.#end = at;
   }
@@ -89,13 +95,14 @@ class Pickles {
         break;
       }
       const result = await this.#window.scan(this.#end);
-      if (!this.#mayBePickle(index, result)) {
+      const goesOn = this.#mode === "data" && (await this.#window.goesOn(this.#end, result));
+      if (!goesOn && !this.#mayBePickle(index, result)) {
         if (this.#isPickle)
           this.#add("bytes-after-end", `has ${size - this.#end} bytes after the end of the pickle`);
         break;
       }
       if (index === 1 && this.#bytesAfter === undefined) await this.#noteSecond();
-      await this.#take(result);
+      await this.#take(result, goesOn);
       this.#end = this.#window.offset + result.end;
       if (index === 0 && result.value === LEGACY_MAGIC && this.#bytesAfter === undefined)
         this.#bytesAfter = legacyStorages(this.#scan, this.#part, () => this.#storages);
@@ -109,14 +116,28 @@ class Pickles {
   /** Whether the bytes at the end can be a pickle at all. */
   #mayBePickle(index: number, result: PickleScan): boolean {
     if (index === 0 && this.#mode === "loaded") return true;
-    return this.#looksSo(result) || result.globals.length > 0 || asksForNames(result);
+    return this.#looksSo(result) || result.globals.length > 0 || this.#asksForNames(result);
   }
 
   /** Whether a result shows that this is a pickle, and no data that happens to look so. */
   #shows(result: PickleScan): boolean {
-    if (this.#mode === "loaded" || asksForNames(result)) return true;
+    if (this.#mode === "loaded" || this.#asksForNames(result)) return true;
     if (this.#mode === "file") return this.#looksSo(result);
     return this.#window.begins(this.#end) && result.value !== undefined && result.nested.length > 0;
+  }
+
+  /**
+   * Whether a pickle asks for names that can be names: data that looks like one by chance does not. Text may begin so, but
+   * modules that are imported by chance, and are none that can do harm, do nothing if nothing is called.
+   */
+  #asksForNames({ drafts, globals, callsNothing }: PickleScan): boolean {
+    if (drafts.some(([code]) => code === "forbidden-global" || code === "hidden-name")) return true;
+    const mayDoNothing = this.#mode === "data" && !this.#window.begins(this.#end);
+    if (mayDoNothing && (callsNothing || this.#window.isHarmless(this.#end))) return false;
+    return (
+      globals.some(({ known }) => isPlainName(known.path)) ||
+      drafts.some(([code, , details]) => code === "unknown-global" && isPlainName(details?.global ?? ""))
+    );
   }
 
   #looksSo({ value, ended }: PickleScan): boolean {
@@ -124,12 +145,12 @@ class Pickles {
   }
 
   /** Reports a result, and those before it, if it shows that this is a pickle. */
-  async #take(result: PickleScan): Promise<void> {
+  async #take(result: PickleScan, goesOn: boolean): Promise<void> {
     const { offset } = this.#window;
     this.#waiting.push(() => this.#report(offset, result));
     if (this.#storages.size === 0) this.#storages = result.storages;
     else for (const [key, use] of result.storages) this.#storages.set(key, use);
-    if (!this.#isPickle && this.#shows(result)) {
+    if (!this.#isPickle && (goesOn || this.#shows(result))) {
       this.#isPickle = true;
       this.#scan.report.addScanned(this.#part.where);
     }
@@ -144,10 +165,14 @@ class Pickles {
     const { where } = this.#part;
     for (const [code, message, details = {}] of drafts) {
       if (code === "persistent-id" && this.#numbered) continue;
+      if (code === "unknown-global" && this.#isScript && isScriptClass(details.global ?? "")) continue;
       const at = details.at === undefined ? undefined : details.at + offset;
       this.#scan.report.add(where, [code, message, { ...details, at }]);
     }
-    for (const { known, called } of globals) this.#scan.report.addGlobal(where, known, called);
+    for (const { known, called } of globals) {
+      const isUnknown = !this.#isScript && isScriptClass(known.path);
+      this.#scan.report.addGlobal(where, isUnknown ? { ...known, role: "unknown" } : known, called);
+    }
     for (const one of nested) await this.#scanNested(offset, one);
   }
 
@@ -165,6 +190,7 @@ class Pickles {
       },
       archives: this.#part.archives,
       pickles: this.#part.pickles + 1,
+      isLoaded: loaded,
     };
     if (loaded || bytes[0] === 0x50) await this.#scan.enter(this.#part, inner);
     // They may be any data that happens to begin so.
@@ -182,13 +208,4 @@ class Pickles {
   #add(code: "limit" | "bytes-after-end" | "several-pickles", message: string): void {
     this.#scan.add(this.#part, code, message, { at: this.#end });
   }
-}
-
-/** Whether a pickle asks for names that can be names: data that looks like one by chance does not. */
-function asksForNames({ drafts, globals }: PickleScan): boolean {
-  if (globals.some(({ known }) => isPlainName(known.path))) return true;
-  return drafts.some(([code, , details]) => {
-    const isName = code === "unknown-global" && isPlainName(details?.global ?? "");
-    return isName || code === "forbidden-global" || code === "hidden-name";
-  });
 }

@@ -11,19 +11,29 @@ const MAKES_TENSORS = /^torch\._utils\._rebuild_(?!parameter_with_state$)/;
 
 /** Calls that make data of what they are given. Arrays and their types take a state, which is data too. */
 const MAKES_DATA =
-  /^(?:_codecs\.encode|collections\.OrderedDict|torch\.(?:Size|device)|builtins\.(?:bytearray|complex|set|frozenset|range|slice))$/;
+  /^(?:_codecs\.encode|collections\.(?:OrderedDict|deque|Counter)|torch\.(?:Size|device|serialization\._get_layout)|datetime\.\w+|builtins\.(?:bytes|bytearray|str|int|float|bool|complex|list|dict|tuple|set|frozenset|range|slice))$/;
 const MAKES_ARRAYS =
   /^numpy\.(?:dtype|_?core\.(?:multiarray\.(?:_reconstruct|scalar)|numeric\._frombuffer))$/;
 
-/** Names that stand for a type of numbers, or for what makes arrays of them. */
-const TYPE = /^(?:numpy|ml_dtypes)\.\w+$/;
+/** Storages and tensors: old pickles give tensors a state, which is data too. */
+const TENSOR_CLASS =
+  /^torch\.(?:(?:\w+\.)*\w*(?:Storage|Tensor)|nn\.parameter\.(?:Parameter|Buffer)|autograd\.variable\.Variable)$/;
 
-/** Names of Python, PyTorch and NumPy, whose constructors are known one by one. */
+/** Whether a path is that of a class of storages or tensors. */
+export function isTensorClass(path: string): boolean {
+  return TENSOR_CLASS.test(path);
+}
+
+/** Names that stand for a type of numbers, for what makes arrays of them, or for how tensors lie in memory. */
+const TYPE =
+  /^(?:(?:numpy|ml_dtypes)\.\w+|torch\.(?:strided|sparse_\w+|per_\w+|contiguous_format|preserve_format|channels_last\w*))$/;
+
+/** Names of Python, PyTorch and NumPy, whose objects are known one by one. */
 const OWN =
   /^(?:torch|numpy|builtins|collections|copyreg|functools|uuid|logging|types|decimal|fractions|argparse|_?io|typing|random|datetime|pathlib|ml_dtypes|joblib)\./;
 
 /** Whether a name is a class of another package, which is known to be harmless as long as nobody hands it objects. */
-export function isForeignClass({ path, role }: KnownGlobal): boolean {
+function isForeignClass({ path, role }: KnownGlobal): boolean {
   return role === "inert" && !OWN.test(path);
 }
 
@@ -93,7 +103,7 @@ export class PlainData {
     const { items } = node.args;
     if (MAKES_TENSORS.test(maker.path)) return states.length === 0;
     const isMember = isForeignClass(maker) && items.length === 1 && !(items[0] instanceof PickleNode);
-    const isArray = MAKES_ARRAYS.test(maker.path);
+    const isArray = MAKES_ARRAYS.test(maker.path) || isTensorClass(maker.path);
     if (!isMember && !isArray && !MAKES_DATA.test(maker.path)) return false;
     if (states.length > 0 && !isArray) return false;
     for (const value of [node.args, node.list, node.dict, ...states]) add(value);

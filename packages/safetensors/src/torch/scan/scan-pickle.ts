@@ -3,13 +3,14 @@ import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { decodeUtf8 } from "../pickle/text.ts";
 import type { PickleValue } from "../pickle/values.ts";
 import type { Steps } from "../steps.ts";
-import { type Followed, followPickle, wantsMore } from "./follow.ts";
+import { type Followed, followPickle, type Outcome, wantsMore } from "./follow.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
 import { draftsOfOthers, followOthers, goesTooFar } from "./other-readers.ts";
 import type { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import type { StorageUse } from "./storage-uses.ts";
 import {
+  INST,
   ODDITIES,
   type Oddity,
   opcodeText,
@@ -37,6 +38,8 @@ export interface PickleScan {
   readonly ended: SweepEnd;
   /** Whether it goes on where the bytes end, so that more of them may help. */
   readonly wantsMore: boolean;
+  /** Whether it calls nothing of what it names, and comes to an end, or fails where every reader of Python does. */
+  readonly callsNothing: boolean;
   /** Places and reasons are those of the bytes given. */
   readonly drafts: readonly Draft[];
   readonly globals: readonly { readonly known: KnownGlobal; readonly called: boolean }[];
@@ -44,11 +47,16 @@ export interface PickleScan {
   readonly storages: Map<string, StorageUse>;
 }
 
-/** Scans one pickle from `start`. Nothing is run, and no error ends it: what is wrong is among the findings. */
-export function* scanPickle(bytes: Uint8Array, start: number): Steps<PickleScan> {
+/**
+ * Scans one pickle from `start`. Nothing is run, and no error ends it: what is wrong is among the findings.
+ *
+ * @param isData whether this is data that may be none: what comes after the place where every reader of Python fails then says
+ *   nothing.
+ */
+export function* scanPickle(bytes: Uint8Array, start: number, isData = false): Steps<PickleScan> {
   const followed = yield* followPickle(bytes, start);
   const others = yield* followOthers(followed, bytes, start);
-  return yield* new Findings(bytes, start, followed, others).result();
+  return yield* new Findings(bytes, start, followed, others).result(isData);
 }
 
 class Findings {
@@ -72,7 +80,7 @@ class Findings {
     this.#others = others;
   }
 
-  *result(): Steps<PickleScan> {
+  *result(isData: boolean): Steps<PickleScan> {
     const { outcome, hooks } = this.#followed;
     const { value, failure } = outcome;
     this.#hooks.checkValues();
@@ -85,10 +93,14 @@ class Findings {
     if (!failure && !hooks.arrays.isAsWritten(hooks.names))
       this.#drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
     const { end, why } = this.#notes.ended;
-    if (failure) yield* this.#sweepNames(failure.at);
-    else for (const [oddity, at] of this.#notes.oddities) this.#addOddity(oddity, at);
-    if (failure && !this.#oddPlaces.has(failure.at)) {
-      const code = failure.code === "LIMIT_EXCEEDED" ? "limit" : "malformed-pickle";
+    const dead = isData && failure?.kind === "fatal" ? failure.at : undefined;
+    if (failure && dead === undefined) yield* this.#sweepNames(failure.at);
+    else
+      for (const [oddity, at] of this.#notes.oddities)
+        if (dead === undefined || at < dead) this.#addOddity(oddity, at);
+    const isLimit = failure?.code === "LIMIT_EXCEEDED";
+    if (failure && (isLimit || !this.#oddPlaces.has(failure.at))) {
+      const code = isLimit ? "limit" : "malformed-pickle";
       this.#drafts.push([code, `cannot be followed: ${failure.reason}`, this.#place(failure.at)]);
     } else if (!failure && end !== outcome.end) {
       this.#drafts.push(["malformed-pickle", "ends at two places", this.#place(end)]);
@@ -100,11 +112,21 @@ class Findings {
       wantsMore:
         wantsMore(this.#followed) ||
         this.#others.some((other) => wantsMore(other) && !goesTooFar(this.#bytes, other)),
+      callsNothing: this.#callsNothing(outcome),
       drafts: [...this.#drafts, ...(yield* draftsOfOthers(this.#bytes, this.#followed, this.#others))],
       globals: [...names, ...this.#swept],
       nested: [...this.#arrays(), ...this.#nested()],
       storages: this.#hooks.storages,
     };
+  }
+
+  #callsNothing({ end, failure }: Outcome): boolean {
+    const ended = this.#notes.ended.end;
+    // Of INST at the end of a file, Python's own reader takes a part of its last line.
+    const isEnd = ended === (failure ? failure.at : end) && !(failure && this.#bytes[ended] === INST);
+    const { names, drafts } = this.#hooks;
+    if (!(isEnd || failure?.kind === "fatal") || drafts.length > 0) return false;
+    return Array.from(names.keys()).every((ref) => !ref.called);
   }
 
   #judge(known: KnownGlobal, at: number, called: boolean): void {
@@ -125,13 +147,15 @@ class Findings {
       oddity: (oddity, at) => this.#addOddity(oddity, at),
       name: (module, name, at) => {
         const known = classifyGlobal(module, name);
-        if (at < failedAt || seen.has(known.path) || !isPlainName(known.path)) return;
+        if (at < failedAt || seen.has(known.path)) return;
         seen.add(known.path);
-        this.#swept.push({ known, called: false });
+        const isPlain = isPlainName(known.path);
+        if (isPlain) this.#swept.push({ known, called: false });
         // Values that were dropped between may have made it look harmless.
         const isSure = this.#bytes[at] !== STACK_GLOBAL;
-        if (isSure || known.role === "forbidden" || known.role === "unknown") this.#judge(known, at, false);
-        else this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
+        if (isPlain && (isSure || judgeName(known, false))) this.#judge(known, at, false);
+        else if (!isSure)
+          this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
       },
     };
     yield* sweepPickle(this.#bytes, this.#start, visitor, this.#hooks.arrays.passed);

@@ -1,8 +1,10 @@
+import { MAX_GLOBAL_LENGTH } from "../limits.ts";
 import { argumentEnd } from "../pickle/extent.ts";
 import { OPCODE_NAMES } from "../pickle/opcodes.ts";
-import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
+import { decodeLatin1, decodeUtf8, parseQuoted, parseRawUnicode } from "../pickle/text.ts";
 import { OPCODES_AT_ONCE, type Steps, untilDone } from "../steps.ts";
 import type { FindingCode } from "./finding.ts";
+import { isPlainName } from "./judge-name.ts";
 import { OPCODE_PROTOCOLS } from "./opcode-table.ts";
 
 /** Why a sweep ended: at STOP, at a byte that is no opcode or has a malformed argument, or where the bytes end. */
@@ -38,6 +40,7 @@ export const ODDITIES: Readonly<Record<Oddity, readonly [code: FindingCode, mess
 };
 
 export const STACK_GLOBAL: number = 0x93;
+export const INST: number = 0x69;
 
 /** Where and why a sweep ended. */
 export interface SweepResult {
@@ -113,7 +116,11 @@ class Sweep {
       const isImpossible = code === STACK_GLOBAL && count < 2 && !this.#visitor.isLate;
       if (protocol === undefined || isImpossible) return { end: at, why: "invalid" };
       const next = argumentEnd(bytes, at + 1, code);
-      if (next === undefined || next > bytes.length) return { end: at, why: "cut" };
+      if (next === undefined || next > bytes.length) {
+        // Python's own reader takes the last line for one without its last character, and this calls what it names.
+        if (code === INST && at > this.#start) this.#names(at, bytes.length);
+        return { end: at, why: "cut" };
+      }
       if (code >= 0x80 || protocol > this.#protocol) this.#check(code, at, protocol);
       this.#visit(code, at, next);
       at = next;
@@ -168,9 +175,9 @@ class Sweep {
       case 0x8d: // BINUNICODE8
         return this.#literal(at + 9, next, true);
       case 0x56: // UNICODE
-        return this.#literal(at + 1, next - 1, true);
+        return this.#literal(at + 1, next - 1, true, parseRawUnicode);
       case 0x53: // STRING
-        return this.#literal(at + 2, next - 2, false);
+        return this.#literal(at + 2, next - 2, false, unquoted);
       case 0x71: // BINPUT
         return this.#memorize(this.#bytes[at + 1]!, at);
       case 0x72: // LONG_BINPUT
@@ -205,12 +212,14 @@ class Sweep {
     }
   }
 
-  #literal(start: number, end: number, text: boolean): void {
+  /** @param parse how text is written, if not as it is. */
+  #literal(start: number, end: number, text: boolean, parse?: (written: string) => string | undefined): void {
     const last = Math.max(start, end);
     this.#visitor.literal?.(start, last, text);
     // Names are short; other texts are none.
-    const isName = this.#visitor.name !== undefined && last - start <= 256;
-    this.#push(isName ? decodeUtf8(this.#bytes, start, last) : undefined);
+    if (this.#visitor.name === undefined || last - start > 256) return this.#push(undefined);
+    const bytes = this.#bytes;
+    this.#push(parse ? parse(decodeLatin1(bytes.subarray(start, last))) : decodeUtf8(bytes, start, last));
   }
 
   /** The index of GET or PUT; what has more digits is none. */
@@ -236,13 +245,21 @@ class Sweep {
   }
 
   #names(at: number, next: number): void {
-    const middle = this.#lineEnd(at + 1)!;
+    const middle = this.#visitor.name && this.#lineEnd(at + 1);
+    this.#push(undefined);
+    if (middle === undefined) return;
     const module = decodeUtf8(this.#bytes, at + 1, middle - 1);
     const name = decodeUtf8(this.#bytes, middle, next - 1);
-    if (module !== undefined && name !== undefined && next - at < 1000)
-      this.#visitor.name?.(module, name, at);
-    this.#push(undefined);
+    if (module === undefined || name === undefined) return;
+    if (next - at <= MAX_GLOBAL_LENGTH) this.#visitor.name?.(module, name, at);
+    else if (isPlainName(`${module}.${name}`)) this.#say("hidden", at);
   }
+}
+
+/** What Python 3 makes of the text between the quotes of STRING, its last line cut or not. */
+function unquoted(written: string): string | undefined {
+  const bytes = parseQuoted(`'${written}'`);
+  return bytes && decodeUtf8(bytes, 0, bytes.length);
 }
 
 /** An opcode for a finding: its name, and the start of what it acts on. */

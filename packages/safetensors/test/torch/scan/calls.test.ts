@@ -134,7 +134,7 @@ const DELAYED: typeof MADE = [
     "constructor-call",
   ],
   ["a dict of lists", keeps("builtins.dict", [], { a: [1, 2] })],
-  ["a model without keywords", keeps(YOLO, [], {})],
+  ["a model without keywords", keeps("timm.models.resnet.ResNet", [], {})],
   ["a model by a helper", partial("copyreg.__newobj__", global(YOLO), "evil.yaml"), "constructor-call"],
   ["a call by NEWOBJ", newObject("functools.partial", global(YOLO), "evil.yaml"), "constructor-call"],
   ["what a changed list holds", partial("numpy.random._pickle.__bit_generator_ctor", []), "indirect-call"],

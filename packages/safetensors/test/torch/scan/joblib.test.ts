@@ -58,6 +58,14 @@ function recalling(name: string): Uint8Array {
   ]);
 }
 
+/** The same of a module and a name that a pickle around it has otherwise. */
+function recallingFrom(module: string, name: string): Uint8Array {
+  return concat([
+    assemble("PROTO", 4, text(module), "MEMOIZE", "POP", "BINGET", 0, text(name), "MEMOIZE"),
+    assemble("STACK_GLOBAL", text("x"), "TUPLE1", "REDUCE", "STOP"),
+  ]);
+}
+
 /** A pickle that calls the type of NumPy as the one of an array of objects does. */
 function recallingType(): Uint8Array {
   return concat([
@@ -69,7 +77,7 @@ function recallingType(): Uint8Array {
 const FIELDS = new Map([["a", tuple(call("numpy.dtype", "O8", false, true), 0)]]);
 
 /** A call of a class that is harmless by its name. */
-const NAMED = global("ultralytics.nn.tasks.DetectionModel");
+const NAMED = global("torch.nn.modules.linear.Linear");
 const CONSTRUCTED = assemble(NAMED, text("evil.yaml"), "TUPLE1", "REDUCE");
 
 function framesAround(opcodes: Uint8Array): Uint8Array {
@@ -604,6 +612,49 @@ const OTHERS: readonly Row[] = [
       assemble(text("numexpr"), "BINPUT", 0, "POP", text("match"), "LONG_BINPUT", uint(4, 0x94), "POP", MADE),
     ),
     "incomplete",
+  ],
+  [
+    "pickle.load takes texts of Python 2 for a name",
+    file(
+      state(10),
+      padTo(
+        40,
+        ...["POP", "SHORT_BINSTRING", 2, "'os", "SHORT_BINSTRING", 6, "'getcwd"],
+        ...["STACK_GLOBAL", "EMPTY_TUPLE", "REDUCE", "STOP"],
+      ),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "pickle.load calls a long name",
+    file(
+      state(400),
+      padTo(1600, "POP", "GLOBAL", `'os\n${"path.os.".repeat(140)}getcwd\n`, "EMPTY_TUPLE", "REDUCE", "STOP"),
+    ),
+    "incomplete",
+    "hidden-name",
+  ],
+  [
+    "pickle.load calls eval, where an array of objects names a class of TorchScript",
+    file(
+      objects(OBJECT),
+      recallingFrom("__torch__", "eval"),
+      assemble(text("builtins"), "BINPUT", 0, text("set"), "STACK_GLOBAL", "POP", MADE),
+    ),
+    "dangerous",
+    "forbidden-global",
+    "unknown-global",
+  ],
+  [
+    "pickle.load opens a file, where an array of objects names a class of a known module",
+    file(
+      objects(OBJECT),
+      recallingFrom("transformers.utils.generic", "FileHandler"),
+      assemble(text("logging"), "BINPUT", 0, text("getLogger"), "STACK_GLOBAL", "POP", MADE),
+    ),
+    "dangerous",
+    "forbidden-global",
   ],
   [
     "pickle.load calls a class that joblib only finds named",
