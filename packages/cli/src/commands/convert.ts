@@ -176,14 +176,15 @@ async function convert(
     progress.stop();
     if (signal.aborted) throw error;
     const places = await placesIn(input, error);
-    return fail(error, options.json ?? false, { places, advice: adviceOn(error) });
+    return fail(error, options.json ?? false, { places, advice: adviceOn(error, input, output) });
   }
 }
 
 /** Both limits of what an input may become have one option here; other commands have none. */
-function adviceOn(error: unknown): string | undefined {
+function adviceOn(error: unknown, input: string, output = ""): string | undefined {
   const { limit, kind } = error instanceof SafetensorsError ? error.details : {};
-  if (kind === "npy")
+  // NumPy's own files may be the reason as well: what they hold, and safetensors do not.
+  if (kind === "npy" && NUMPY_NAME.test(output) && !NUMPY_NAME.test(input))
     return "NumPy has no BF16 and no 8-bit floats: --dtype F32 casts the former, --exclude leaves tensors out.";
   return limit === "MAX_EXPANSION" || limit === "MAX_INFLATE_RATIO"
     ? "If that is what you want, add --allow-expansion."

@@ -13,7 +13,7 @@ import type { Sink } from "../save/sink.ts";
 import { TensorSum } from "../save/tensor-sum.ts";
 import type { Chunks } from "../save/writer.ts";
 import type { Crc32 } from "../zip/crc32.ts";
-import { ZipWriter } from "../zip/writer.ts";
+import { canBeMember, ZipWriter } from "../zip/writer.ts";
 import { type NpyOptions, npyHeader } from "./header-text.ts";
 import { MEMBER_ENDING } from "./npz.ts";
 
@@ -48,11 +48,12 @@ export async function writeNpy(sink: Sink, input: SaveInput, options: WriteNumpy
 }
 
 /**
- * Writes tensors, or those of a checkpoint, as a `.npz` archive like numpy.savez: not compressed, in the order given. It is written as a stream,
- * so memory stays at one buffer of 1 MiB (52 MiB more for tensors that are strided in their source), and the same tensors
+ * Writes tensors, or those of a checkpoint, as a `.npz` archive like numpy.savez: not compressed, in the order given. It is
+ * written as a stream, so memory stays at one buffer of 1 MiB (52 MiB more for tensors that are strided in their source), and the same tensors
  * give the same bytes. Elements begin at multiples of 64 bytes. Any error aborts the sink.
  *
- * @throws as `writeNpy`; `INVALID_NAME` for names that lead out of a folder, as a member's name would; `DUPLICATE_NAME`
+ * @throws as `writeNpy`; `INVALID_NAME` for names that lead out of a folder, as a member's name would; `DUPLICATE_NAME`, also
+ *   for `a` beside `a.npy`, of which numpy.load gives one only
  */
 export async function writeNpz(
   sink: Sink,
@@ -61,7 +62,7 @@ export async function writeNpz(
 ): Promise<void> {
   await committed(sink, async () => {
     // All of them before the first byte.
-    const arrays = entriesOf(inputs).map(([name, input]) => prepare(name, input, options));
+    const arrays = preparedArchive(entriesOf(inputs), options);
     const total = arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
     const progress = { done: 0, total, buffer: transferBuffer(total) };
     const zip = new ZipWriter((bytes) => sink.write(bytes), options.crc32);
@@ -71,6 +72,37 @@ export async function writeNpz(
       progress.done += byteLength;
     }
     await zip.finish();
+  });
+}
+
+/**
+ * Bytes of the tensors of a `.npz` archive.
+ *
+ * @throws what `writeNpz` throws before it writes anything
+ */
+export function npzSizes(
+  inputs: Iterable<readonly [name: string, input: SaveInput]>,
+  options: NpyOptions = {},
+): number[] {
+  return preparedArchive(inputs, options).map(({ byteLength }) => byteLength);
+}
+
+function preparedArchive(
+  inputs: Iterable<readonly [name: string, input: SaveInput]>,
+  options: NpyOptions,
+): PreparedArray[] {
+  const names = new Set<string>();
+  return Array.from(inputs, ([name, input]) => {
+    const refuse = (code: "INVALID_NAME" | "DUPLICATE_NAME", reason: string): never => {
+      throw new SafetensorsError(code, `tensor ${quote(name)} ${reason}`, { tensor: name });
+    };
+    if (!canBeMember(name + MEMBER_ENDING))
+      refuse("INVALID_NAME", "has a name that no array in an archive can have");
+    const without = name.endsWith(MEMBER_ENDING) ? name.slice(0, -MEMBER_ENDING.length) : name;
+    if ([name, name + MEMBER_ENDING, without].some((other) => names.has(other)))
+      refuse("DUPLICATE_NAME", "has the name of another one, as NumPy reads it");
+    names.add(name);
+    return prepare(name, input, options);
   });
 }
 

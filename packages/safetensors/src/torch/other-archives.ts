@@ -23,29 +23,33 @@ const OTHER_ARCHIVES = new Map([
 ]);
 
 /**
- * Such a record, or one that brings code along beside the `data.pkl` of torch.save: of TorchScript, that for mobile
- * devices, and the graphs of torch.export.
+ * Such a record, or one that brings code along beside the `data.pkl` of torch.save: of TorchScript, and that for mobile
+ * devices.
  */
 const CODE_RECORD = new RegExp(
-  `(?:^|/)(?:${[
-    ...[...OTHER_ARCHIVES.keys(), "constants.pkl", "bytecode.pkl"].map((record) =>
-      record.replaceAll(".", "\\."),
-    ),
-    String.raw`models/[\s\S]+\.json`,
-  ].join("|")})$`,
+  `(?<=^|/)(?:${[...OTHER_ARCHIVES.keys(), "constants.pkl", "bytecode.pkl"]
+    .map((record) => record.replaceAll(".", "\\."))
+    .join("|")})$`,
   "i",
 );
 
-/** PyTorch opens no archive that does not say its version. */
-const VERSION = /(?:^|\/)version$/i;
+/** PyTorch opens no archive that does not say its version, in one of these records. */
+const VERSIONS = [/(?<=^|\/)version$/i, /(?<=^|\/)\.data\/version$/i];
 
 /**
  * The member that tells an archive from which PyTorch loads code, if there is one. PyTorch takes the folder of the first
  * member for that of all records, other programs may take another one; it looks for names without regard to case.
  */
 export function codeRecord(names: readonly string[]): string | undefined {
-  const found = names.find((name) => CODE_RECORD.test(name));
-  return found !== undefined && names.some((name) => VERSION.test(name)) ? found : undefined;
+  const folders = new Set<string>();
+  for (const name of names) {
+    for (const version of VERSIONS)
+      if (version.test(name)) folders.add(name.replace(version, "").toLowerCase());
+  }
+  if (folders.size === 0) return undefined;
+  return names.find(
+    (name) => CODE_RECORD.test(name) && folders.has(name.replace(CODE_RECORD, "").toLowerCase()),
+  );
 }
 
 /** Throws `UNSUPPORTED` for an archive of PyTorch without a `data.pkl`, if it is of a known kind. */

@@ -80,7 +80,7 @@ export class ZipWriter {
 
   #encodeName(name: string): Uint8Array {
     const encoded = new TextEncoder().encode(name);
-    if (!name.isWellFormed() || isUnsafeName(name) || name.endsWith("/") || encoded.length > 0xffff) {
+    if (!canBeMember(name)) {
       throw new SafetensorsError("INVALID_NAME", `no member of a ZIP archive can be named ${quote(name)}`);
     }
     if (this.#names.has(name)) {
@@ -95,6 +95,12 @@ export class ZipWriter {
     const wait = this.#put(bytes);
     if (wait) await wait;
   }
+}
+
+/** Whether a member of an archive can have a name, which leads out of no folder and is UTF-8 of at most 65,535 bytes. */
+export function canBeMember(name: string): boolean {
+  const isShort = name.length <= 0xffff && new TextEncoder().encode(name).length <= 0xffff;
+  return isShort && name.isWellFormed() && !isUnsafeName(name) && !name.endsWith("/");
 }
 
 /** Little-endian numbers, one after another: `widths` has a digit for each, its number of bytes. */

@@ -4,6 +4,7 @@ import { crc32 } from "node:zlib";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { openStoreFiles } from "../../checkpoint/open-store.ts";
 import { TensorHandle } from "../../checkpoint/tensor.ts";
+import { inFile } from "../../errors.ts";
 import { numpyReader, openNumpy } from "../../numpy/index.ts";
 import { groupAliases } from "../../save/aliases.ts";
 import { applyNameRules, type NameRules, wholesOf, withLists } from "../../save/name-rules.ts";
@@ -105,7 +106,7 @@ export async function convertToOne(
     if (!options.allowExpansion) checkExpansion(inputs, [{ byteLength: dataLength }]);
     if (verify) {
       for (const { file: name, checkpoint } of files)
-        await verifyRest(join(folder, name), checkpoint, copied, signal);
+        await inFile(name, () => verifyRest(join(folder, name), checkpoint, copied, signal));
     }
     const group = new FileGroup();
     try {

@@ -1,11 +1,10 @@
-import { checkedByteLength } from "../../format/encode.ts";
 import { writeNpz } from "../../numpy/index.ts";
+import { npzSizes } from "../../numpy/write.ts";
 import { convertToOne, type OneFileFormat, type OneFileOptions, type OneFileResult } from "./one-file.ts";
 
 const NPZ: OneFileFormat = {
   ties: false,
-  sizes: ({ tensors }) =>
-    Array.from(tensors, ([name, { dtype, shape }]) => checkedByteLength(name, dtype, shape)),
+  sizes: ({ tensors }) => npzSizes(tensors),
   write: (sink, { tensors }, options) => writeNpz(sink, tensors, options),
 };
 
@@ -15,7 +14,8 @@ const NPZ: OneFileFormat = {
  *
  * The rest is as with `convertToTorch`.
  *
- * @throws what `convertToTorch` throws; `UNSUPPORTED` for dtypes that NumPy lacks, BF16 among them: cast it
+ * @throws what `convertToTorch` throws; `UNSUPPORTED` for dtypes that NumPy lacks, BF16 among them: cast it;
+ *   `INVALID_NAME`, `DUPLICATE_NAME` for names that its archives cannot have, see `writeNpz`
  */
 export function convertToNumpy(
   input: string,

@@ -74,7 +74,7 @@ async function verifyMembers(
 }
 
 /**
- * Reads a PyTorch file again, which has the checksums of what was to be written.
+ * Reads a PyTorch or NumPy archive again, which has the checksums of what was to be written.
  *
  * @param temporary where it is; `path` is where it will be, for the message.
  * @throws `IO` if it holds something else

@@ -174,23 +174,26 @@ const ARCHIVES: readonly Row[] = [
     "dangerous",
     "contains-code",
   ],
-  ...["archive_format", "ARCHIVE_FORMAT", "models/model.json", "models/a/B.JSON", "model.json"].flatMap(
-    (name): Row[] => [
-      [
-        `${name} in a torch archive`,
-        torchFile({ "data.pkl": GOOD, "data/0": storage, [name]: "{}" }),
-        "incomplete",
-        "contains-code",
-      ],
-      [
-        `${name} in another archive`,
-        zip(["x/y", storage.slice(0, 1)], [`m/${name}`, utf8("{}")], ["n/.data/VERSION", utf8("3")]),
-        "incomplete",
-        "contains-code",
-      ],
-      [`${name} where PyTorch opens nothing`, zip([`m/${name}`, utf8("{}")]), "clean"],
+  ...["archive_format", "ARCHIVE_FORMAT", "model.json"].flatMap((name): Row[] => [
+    [
+      `${name} in a torch archive`,
+      torchFile({ "data.pkl": GOOD, "data/0": storage, [name]: "{}" }),
+      "incomplete",
+      "contains-code",
     ],
-  ),
+    [
+      `${name} in another archive`,
+      zip(["x/y", storage.slice(0, 1)], [`m/${name}`, utf8("{}")], ["m/.data/VERSION", utf8("3")]),
+      "incomplete",
+      "contains-code",
+    ],
+    [`${name} where PyTorch opens nothing`, zip([`m/${name}`, utf8("{}")]), "clean"],
+    [
+      `${name} beside the version of something else`,
+      zip([`m/models/${name}`, utf8("{}")], ["m/version", utf8("1.2.3")]),
+      "clean",
+    ],
+  ]),
   [
     "an exported program of its first format",
     zip(["serialized_exported_program.json", utf8("{}")], ["version", utf8("8.14")]),
