@@ -50,7 +50,8 @@ const scanText: Reader = async (scan, part, kind) => {
       const text = utf8.decode(await scan.read(part, at, length), { stream: at + length < size });
       if (text.includes("\0")) throw new TypeError("NUL is no text");
       // The key may lie across two pieces, or be written with escapes that no encoder makes.
-      isKeras ||= kind === "json" && /"class_name"|\\u00[4-7]/i.test(before + text);
+      isKeras ||=
+        (kind === "json" || kind === "shard-index") && /"class_name"|\\u00[4-7]/i.test(before + text);
       before = text.slice(-16);
     }
   } catch (error) {

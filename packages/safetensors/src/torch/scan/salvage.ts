@@ -2,6 +2,7 @@ import { quote } from "../../errors.ts";
 import { MAX_SALVAGE_BYTES, MAX_SALVAGED_MEMBERS } from "../limits.ts";
 import { decodeLatin1 } from "../pickle/text.ts";
 import { inflate, inflateLimit } from "./inflate.ts";
+import { scanKerasConfig } from "./keras.ts";
 import { type Part, type Scan, unpacked, windowOf } from "./part.ts";
 import { scanPickles } from "./pickles.ts";
 
@@ -63,9 +64,16 @@ function nextSignature(bytes: Uint8Array, from: number, local: boolean): number 
   return -1;
 }
 
+/** Whether a member has the configuration of a Keras model: what is read in two ways may be so in one of them. */
+function isKerasConfig(name: string): boolean {
+  return name === "config.json";
+}
+
 async function scanStored(scan: Scan, part: Part, name: string, start: number, end: number): Promise<void> {
   if (!scan.spend(part, end - start)) return;
-  const found = await scanPickles(scan, windowOf(part, name, start, end - start), "data");
+  const member = windowOf(part, name, start, end - start);
+  if (isKerasConfig(name)) await scanKerasConfig(scan, member);
+  const found = await scanPickles(scan, member, "data");
   if (found.isPickle)
     scan.add(part, "salvaged-member", `has a pickle where ${quote(name)} is`, { at: start });
 }
@@ -74,6 +82,8 @@ async function scanDeflated(scan: Scan, part: Part, name: string, packed: Uint8A
   const limit = Math.min(inflateLimit(packed.length), scan.remaining);
   const { bytes } = await inflate(packed, "deflate-raw", limit);
   if (bytes.length === 0 || !scan.spend(part, bytes.length)) return;
-  const found = await scanPickles(scan, unpacked(part, name, bytes), "data");
+  const member = unpacked(part, name, bytes);
+  if (isKerasConfig(name)) await scanKerasConfig(scan, member);
+  const found = await scanPickles(scan, member, "data");
   if (found.isPickle) scan.add(part, "salvaged-member", `has a compressed pickle where ${quote(name)} is`);
 }

@@ -87,6 +87,22 @@ const FORMS: readonly Row[] = [
     "dangerous",
     "keras-lambda",
   ],
+  [
+    "a function in what could be the index of a checkpoint",
+    utf8(`{"weight_map": {}, "layers": [${LAMBDA}]}`),
+    "dangerous",
+    "keras-lambda",
+  ],
+  [
+    "a function in one of two configurations",
+    buildZip([
+      { name: "config.json", data: utf8(`{${DENSE}}`) },
+      { name: "config.json", data: utf8(LAMBDA) },
+    ]),
+    "dangerous",
+    "keras-lambda",
+    "ambiguous-archive",
+  ],
   ["such numbers in a file of JSON", utf8(`{"a": NaN, "b": ${LAMBDA}}`), "dangerous", "keras-lambda"],
   ...(
     [
