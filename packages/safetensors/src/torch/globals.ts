@@ -61,6 +61,7 @@ const INERT: ReadonlySet<string> = new Set(
     argparse.Namespace io.BytesIO _io.BytesIO typing.Any types.GenericAlias random.Random collections.ChainMap
     collections.UserList
     datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone
+    zoneinfo.ZoneInfo zoneinfo.ZoneInfo._unpickle
     pathlib.Path pathlib.PosixPath pathlib.PurePosixPath pathlib.WindowsPath pathlib.PureWindowsPath
     pathlib._local.PosixPath pathlib._local.PurePosixPath pathlib._local.WindowsPath
     torch.device torch.storage.TypedStorage torch.strided torch.contiguous_format torch.preserve_format torch.channels_last torch.channels_last_3d
@@ -72,7 +73,7 @@ const INERT: ReadonlySet<string> = new Set(
     torch.nn.utils.spectral_norm.SpectralNormStateDictHook
     torch.nn.utils.spectral_norm.SpectralNormLoadStateDictPreHook
     torch.amp.grad_scaler.GradScaler torch.amp.grad_scaler._refresh_per_optimizer_state
-    numpy.matrix numpy.record numpy.rec.recarray numpy.ma.MaskedArray numpy.ma.core._mareconstruct
+    numpy.matrix numpy.record numpy.rec.recarray numpy.ma.MaskedArray numpy.ma.core.MaskedConstant numpy.ma.core._mareconstruct
     numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.random.mtrand.RandomState
     numpy.random._pickle.__randomstate_ctor
     numpy.random._pickle.__bit_generator_ctor numpy.random._pickle.__generator_ctor

@@ -9,6 +9,9 @@ const OWNERS: ReadonlySet<string> = new Set([
   "torch._C._VariableFunctions",
 ]);
 
+/** Makes a time zone of its name; the only thing that honest pickles reach by `getattr` and call. */
+const TIME_ZONE = "zoneinfo.ZoneInfo";
+
 /** The one name of builtins that is forbidden, but for one use of it. */
 const GETATTR = "builtins.getattr";
 
@@ -54,7 +57,7 @@ export class TensorFunctions {
   readonly #uses = new Map<GlobalRef, number>();
 
   /** What such a call gives; nothing for other calls. */
-  call(callable: GlobalRef, { items }: PyTuple): TensorFunction | Method | undefined {
+  call(callable: GlobalRef, { items }: PyTuple): TensorFunction | Method | GlobalRef | undefined {
     const [owner, name] = items;
     if (items.length !== 2 || typeof name !== "string" || pathOf(callable) !== GETATTR) return undefined;
     const value = attributeOf(owner, name);
@@ -73,7 +76,12 @@ export function mayBeExplained(path: string): boolean {
   return path === GETATTR;
 }
 
-function attributeOf(owner: PickleValue | undefined, name: string): TensorFunction | Method | undefined {
+function attributeOf(
+  owner: PickleValue | undefined,
+  name: string,
+): TensorFunction | Method | GlobalRef | undefined {
+  if (owner instanceof GlobalRef && owner.path === TIME_ZONE && name === "_unpickle")
+    return new GlobalRef(owner.module, `${owner.name}.${name}`, owner.at);
   if (owner instanceof GlobalRef && OWNERS.has(pathOf(owner)))
     return isTensorFunctionName(name) ? new TensorFunction(name) : undefined;
   if (!(owner instanceof GlobalRef || owner instanceof ObjectNode)) return undefined;

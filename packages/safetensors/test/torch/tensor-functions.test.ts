@@ -20,6 +20,11 @@ const HONEST: Readonly<Record<string, Uint8Array>> = {
     assemble("BINGET", 0, "BINGET", 1, push("sigmoid"), "TUPLE2", "REDUCE", "TUPLE"),
   ),
   "functools.partial of one": call("functools.partial", relu),
+  "a time zone": assemble(
+    call("builtins.getattr", global("zoneinfo.ZoneInfo"), "_unpickle"),
+    tuple("Europe/Berlin", true),
+    "REDUCE",
+  ),
   "functions that are names": tuple(
     global("torch.nn.functional.gelu"),
     global("torch._C._nn.gelu"),
@@ -111,6 +116,13 @@ for (const [what, value] of Object.entries({
   ),
   "of an unknown class": call("builtins.getattr", global("torch._C._VariableFunctionsClassX"), "relu"),
   "of an object of an unknown class": withMethod("__main__.Net", "_act"),
+  ...Object.fromEntries(
+    [
+      "torchvision.models.resnet.ResNet18_Weights",
+      "timm.models.resnet.ResNet",
+      "ultralytics.nn.tasks.DetectionModel",
+    ].map((path) => [`of what may be no module, ${path}`, withMethod(path, "get_state_dict")]),
+  ),
   "that a partial call keeps": call("functools.partial", act()),
   "that makes missing values": call("collections.defaultdict", act()),
   "that is handed to a constructor": call("torch.nn.modules.linear.Linear", act()),
@@ -127,6 +139,11 @@ for (const [what, value] of Object.entries({
 
 for (const [what, value] of Object.entries({
   "the way into Python": act("__class__"),
+  "another method of time zones, called": assemble(
+    call("builtins.getattr", global("zoneinfo.ZoneInfo"), "from_file"),
+    tuple("x"),
+    "REDUCE",
+  ),
   "a path": act("a.b"),
   "an attribute of an attribute": call("builtins.getattr", act(), "x"),
   "an attribute of a tensor": call("builtins.getattr", tensor(), "data"),

@@ -1,11 +1,21 @@
 import { SafetensorsError } from "../../errors.ts";
 import { MAX_GLOBAL_LENGTH } from "../limits.ts";
-import { ObjectNode, PyBytes, PyDict, PyTuple } from "./containers.ts";
+import { ObjectNode, PyBytes, PyDict, PyList, PySet, PyTuple } from "./containers.ts";
 import { NAME, NAME_CHARACTER, NOTE, OBJECT, STATE } from "./costs.ts";
 import type { PickleHooks } from "./hooks.ts";
 import type { PickleReader } from "./reader.ts";
 import type { PickleStack } from "./stack.ts";
-import { GlobalRef, PersistentId, PickleNode, type PickleValue } from "./values.ts";
+import { GlobalRef, PersistentId, PickleNode, type PickleValue, PyFloat } from "./values.ts";
+
+/**
+ * Whether a value is what it seems. Names, what calls made, and what hooks made of them may stand for anything in Python, also
+ * for text and functions.
+ */
+function isPlain(value: PickleValue): boolean {
+  return !(value instanceof PickleNode) || PLAIN.some((kind) => value instanceof kind);
+}
+
+const PLAIN = [PyFloat, PyBytes, PyTuple, PyList, PyDict, PySet];
 
 /** The opcodes that name things and call them. Nothing is imported and nothing is called: see `PickleHooks`. */
 export class PickleCalls {
@@ -66,9 +76,13 @@ export class PickleCalls {
       const { opcodeAt } = this.#reader;
       const others = [module, name].filter((part) => typeof part !== "string");
       for (const part of others) if (part instanceof ObjectNode) this.#hooks.onMadeName?.(part, opcodeAt);
-      // To Python 3, the bytes that Python 2 wrote (STRING) are text.
-      const isBytes = others.every((part) => part instanceof PyBytes);
-      throw this.#reader.error("a name is not text", isBytes ? undefined : "fatal");
+      // To Python 3, the bytes that Python 2 wrote (STRING) are text; a name is a class or function, and the hook looks at objects.
+      const isNone = (part: PickleValue) =>
+        part instanceof GlobalRef ||
+        part instanceof ObjectNode ||
+        (isPlain(part) && !(part instanceof PyBytes));
+      const isFatal = others.some(isNone);
+      throw this.#reader.error("a name is not text", isFatal ? "fatal" : undefined);
     }
     return this.global(module, name);
   }
@@ -79,9 +93,10 @@ export class PickleCalls {
     return this.call(this.#stack.pop(), args);
   }
 
-  /** INST: a call of a name. */
-  inst(module: string, name: string, args: readonly PickleValue[]): PickleValue {
-    return this.call(this.global(module, name), new PyTuple(args));
+  /** INST: a call of a name with the values above the mark. Python's own reader imports it before it looks for the mark. */
+  inst(module: string, name: string): PickleValue {
+    const ref = this.global(module, name);
+    return this.call(ref, new PyTuple(this.#stack.popToMark()));
   }
 
   /** OBJ: the first value above the mark is the class. */
@@ -127,7 +142,10 @@ export class PickleCalls {
     else if (value instanceof ObjectNode) {
       this.#reader.countMemory(NOTE);
       this.#hooks.onResultCalled?.(this.#reader.opcodeAt);
-    } else throw this.#reader.error("what is called is not a function or class", "fatal");
+    } else {
+      const kind = isPlain(value) ? "fatal" : undefined;
+      throw this.#reader.error("what is called is not a function or class", kind);
+    }
     return value;
   }
 

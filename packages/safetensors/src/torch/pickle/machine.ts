@@ -268,7 +268,7 @@ class PickleMachine {
         stack.push(calls.stackGlobal());
         break;
       case 0x69: // INST
-        stack.push(calls.inst(reader.asciiNameLine(), reader.asciiNameLine(), stack.popToMark()));
+        stack.push(calls.inst(reader.asciiNameLine(), reader.asciiNameLine()));
         break;
       case 0x6f: // OBJ
         stack.push(calls.obj(stack.popToMark()));

@@ -4,6 +4,7 @@ import { isTensorFunction } from "../inert-functions.ts";
 import { ObjectNode, PyBytes, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
 import type { FindingCode } from "./finding.ts";
+import { MAX_DIMENSIONS } from "./numpy-types.ts";
 import type { KnownOf, PlainData } from "./plain-data.ts";
 import { setsMethods, tensorParts } from "./tensor-parts.ts";
 
@@ -106,7 +107,7 @@ export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData
   );
   check(
     hasState || path === "torch._tensor._rebuild_from_type_v2",
-    ([, , , state]) => setsMethods(state),
+    ([, , , state]) => setsMethods(state, data),
     "indirect-call",
     "sets methods of a tensor",
   );
@@ -124,9 +125,16 @@ export function callChecks(known: KnownGlobal, knownOf: KnownOf, data: PlainData
   );
   check(
     ARRAYS.has(path),
-    ([shape]) => isLarge(shape, pathOf) || (shape instanceof PyTuple && !shape.items.includes(0)),
+    ([shape]) =>
+      isLarge(shape, pathOf) || (shape instanceof PyTuple && !(isShort(shape) && shape.items.includes(0))),
     "allocation",
     "takes as much memory as a shape says",
+  );
+  check(
+    path === "numpy.ma.core.MaskedConstant",
+    (items) => items.length > 0,
+    "constructor-call",
+    "makes another array of the one that stands for what is masked",
   );
   check(
     CONTAINERS.has(path) || SIZED.test(path),
@@ -196,13 +204,19 @@ function isEmptyArray(
   [shape, type, ...more]: readonly PickleValue[],
   pathOf: (value: PickleValue) => string,
 ): boolean {
-  const isShape = shape instanceof PyTuple && shape.items.every((size) => typeof size === "number");
+  const isShape =
+    shape instanceof PyTuple && isShort(shape) && shape.items.every((size) => typeof size === "number");
   const text =
     type instanceof ObjectNode && pathOf(type.callable) === "_codecs.encode" ? type.args.items[0] : type;
   const letters = text instanceof PyBytes ? String.fromCharCode(...text.bytes.subarray(0, 9)) : text;
   const isPlain =
     letters === undefined || (typeof letters === "string" && /^[bB?hHiIlLqQfdFD\d<>|=]{1,8}$/.test(letters));
   return isShape && isPlain && more.length === 0;
+}
+
+/** Whether it is no longer than NumPy allows: many calls may share a shape. */
+function isShort(shape: PyTuple): boolean {
+  return shape.items.length <= MAX_DIMENSIONS;
 }
 
 /** The name of a bit generator, its class, an object of it, or the function that makes one. */

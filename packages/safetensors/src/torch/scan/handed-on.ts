@@ -1,5 +1,7 @@
+import { quote } from "../../errors.ts";
 import type { PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
+import type { CallFault } from "./call-checks.ts";
 import type { FindingCode } from "./finding.ts";
 
 type Judgement = readonly [code: FindingCode, what: string];
@@ -21,10 +23,29 @@ export function judgedByArguments(path: string): Judgement | undefined {
   return JUDGED_BY_ARGUMENTS.get(path);
 }
 
+/** What is wrong with handing on a name; nothing for most names. */
+export function handedOnFault(path: string): CallFault | undefined {
+  const judgement: Judgement | undefined = EVALUATES.test(path)
+    ? ["constructor-call", "can run text as Python"]
+    : judgedByArguments(path);
+  return judgement && [judgement[0], `hands on ${quote(path)}, which ${judgement[1]}`];
+}
+
 /** The names that a pickle hands to something which may call them. */
 export class HandedOn {
+  #isNeeded = false;
   readonly #classes = new Map<GlobalRef, number>();
   readonly #holders = new Set<PyTuple>();
+
+  /** A name that the pickle has. */
+  addName(path: string): void {
+    if (handedOnFault(path) !== undefined) this.#isNeeded = true;
+  }
+
+  /** Whether the pickle has names that may not be handed on. */
+  get isNeeded(): boolean {
+    return this.#isNeeded;
+  }
 
   /** A value of a tuple is handed on as the class of an object, and was judged as such. It stands there once. */
   addClass(holder: PyTuple, value: PickleValue | undefined): void {
@@ -34,10 +55,8 @@ export class HandedOn {
   }
 
   /** At the end of a pickle: what is wrong with handing on a name. */
-  fault(ref: GlobalRef, path: string): Judgement | undefined {
-    if (ref.pushes <= ref.calls) return undefined;
-    const isClass = ref.pushes === ref.calls + (this.#classes.get(ref) ?? 0);
-    if (EVALUATES.test(path) && !isClass) return ["constructor-call", "can run text as Python"];
-    return judgedByArguments(path);
+  fault(ref: GlobalRef, path: string): CallFault | undefined {
+    const isClass = EVALUATES.test(path) && ref.pushes === ref.calls + (this.#classes.get(ref) ?? 0);
+    return ref.pushes <= ref.calls || isClass ? undefined : handedOnFault(path);
   }
 }

@@ -1,8 +1,9 @@
 import { quote } from "../../errors.ts";
 import { isScriptClass, type KnownGlobal } from "../globals.ts";
-import { ObjectNode, PyDict, PyList } from "../pickle/containers.ts";
+import { ObjectNode, PyDict, PyList, PyTuple } from "../pickle/containers.ts";
 import type { FillOpcode } from "../pickle/hooks.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
+import { attributesOf, isPythons, partsOf } from "./attributes.ts";
 import type { CallFault } from "./call-checks.ts";
 import { arrayStateFault } from "./numpy-arrays.ts";
 import { isTensorClass, type KnownOf, type PlainData } from "./plain-data.ts";
@@ -26,14 +27,19 @@ const MAKES_OBJECTS =
   /^(?:builtins|collections|copyreg|datetime|functools|numpy)\.(?!.*\.(?:scalar|_frombuffer)$)/;
 
 /** NumPy's classes of arrays. */
-const ARRAY = /^numpy\.(?:ndarray|matrix|rec\.recarray|ma\.MaskedArray)$/;
+const ARRAY = /^numpy\.(?:ndarray|matrix|rec\.recarray|ma\.(?:MaskedArray|core\.MaskedConstant))$/;
 
 /** Functions that make an array of the class that they are given. */
 const MAKES_ARRAY = /^numpy\.(?:_?core\.multiarray\._reconstruct|ma\.core\._mareconstruct)$/;
 
-/** Optimizers: their `__setstate__` calls methods of these attributes, and these methods. */
+/** NumPy's generators: the second part of their state is no slots. */
+const RANDOM = /^numpy\.random\./;
+
+/** Configurations of models. */
+const CONFIG = /^transformers\..*Config$/;
+
+/** Optimizers: their `__setstate__` calls methods of their attributes, and these methods. */
 const OPTIMIZER = /^torch\.optim\./;
-const OPTIMIZER_DICTS = ["defaults", "state"];
 const OPTIMIZER_METHODS = ["_patch_step_function", "profile_hook_step"];
 
 /**
@@ -90,48 +96,69 @@ export class ObjectStates {
   }
 
   #isHonest(object: ObjectNode, path: string, state: PickleValue): boolean {
-    // A class's own method may take it for a dict. Some dicts are their own state.
-    if (state instanceof ObjectNode && state !== object && !this.#data.holds([state])) return false;
     if (isTensorClass(path)) return this.#data.holds([state]);
-    if (CONTAINERS.set.test(path) && !OWN_CONTAINER.test(path)) return !hasOwnSetter(object);
-    if (!(state instanceof PyDict)) return true;
+    const [attributes, slots = null] = partsOf(state);
+    // A class's own method may take it for a dict. Some dicts are their own state.
+    if (attributes instanceof ObjectNode && attributes !== object && !this.#data.holds([attributes]))
+      return false;
+    if (!RANDOM.test(path) && attributesOf(new PyTuple([null, slots]), this.#data) === undefined)
+      return false;
+    if (CONTAINERS.set.test(path) && !OWN_CONTAINER.test(path)) return !this.#hasOwnSetter(object);
     // It makes one method stand for another.
-    if (/^transformers\..*Config$/.test(path)) return state.get("attribute_map") === undefined;
+    if (CONFIG.test(path)) return attributesOf(state, this.#data)?.has("attribute_map") === false;
     return !OPTIMIZER.test(path) || this.#isOptimizer(state);
   }
 
-  #isOptimizer(state: PyDict): boolean {
-    const groups = state.get("param_groups") ?? new PyList();
+  /** Whether it is the state of an optimizer, which takes any pairs for attributes, and goes through all parameters. */
+  #isOptimizer(state: PickleValue): boolean {
+    const attributes = state instanceof PyDict ? attributesOf(state, this.#data) : undefined;
+    if (attributes === undefined) return false;
+    const groups = attributes.get("param_groups") ?? new PyList();
+    const values = attributes.get("state") ?? new PyDict();
     return (
       groups instanceof PyList &&
       // Many optimizers may share them.
       this.#data.spend(groups.items.length) &&
-      groups.items.every(isDict) &&
-      OPTIMIZER_METHODS.every((name) => state.get(name) === undefined) &&
-      OPTIMIZER_DICTS.every((name) => this.#isMapping(state.get(name)))
+      groups.items.every((group) => this.#isGroup(group)) &&
+      !OPTIMIZER_METHODS.some((name) => attributes.has(name)) &&
+      this.#isMapping(attributes.get("defaults") ?? new PyDict()) &&
+      this.#isMapping(values) &&
+      this.#holdsMappings(values instanceof ObjectNode ? values.dict : values)
     );
   }
 
-  #isMapping(value: PickleValue | undefined): boolean {
-    if (!(value instanceof ObjectNode)) return value === undefined || isDict(value);
-    return OWN_CONTAINER.test(this.classOf(value)?.path ?? "") && value.states.length === 0;
+  #isGroup(group: PickleValue): boolean {
+    const settings = group instanceof PyDict ? attributesOf(group, this.#data) : undefined;
+    return settings !== undefined && (settings.get("params") ?? new PyList()) instanceof PyList;
+  }
+
+  /** Whether the values of a dict are dicts: an object may call an attribute to find its items. */
+  #holdsMappings(values: PickleValue): boolean {
+    if (!(values instanceof PyDict && this.#data.spend(values.size))) return false;
+    for (const [, value] of values.entries()) if (!this.#isMapping(value)) return false;
+    return true;
+  }
+
+  #isMapping(value: PickleValue): boolean {
+    if (!(value instanceof ObjectNode)) return value instanceof PyDict;
+    const { items } = value.args;
+    const isEmpty = items.length === 0 || (items.length === 1 && items[0] instanceof GlobalRef);
+    return isEmpty && OWN_CONTAINER.test(this.classOf(value)?.path ?? "") && value.states.length === 0;
+  }
+
+  /** Whether a dict whose items are attributes has an item that Python would call with the state, or may have one. */
+  #hasOwnSetter({ args, dict }: ObjectNode): boolean {
+    const isPlain = (value: PickleValue): boolean => {
+      if (value instanceof GlobalRef) return true;
+      const names = value instanceof PyTuple ? undefined : attributesOf(value, this.#data);
+      return names !== undefined && ![...names.keys()].some(isPythons);
+    };
+    // Many objects may share their arguments.
+    return !(isPlain(dict) && this.#data.spend(args.items.length) && args.items.every(isPlain));
   }
 }
 
 /** Whether somebody knows what is done with it: nobody does of unknown names, which are a finding by themselves. */
 function isVouchedFor(known: KnownGlobal | undefined): known is KnownGlobal {
   return (known?.role === "inert" || known?.role === "interpreted") && !isScriptClass(known.path);
-}
-
-function isDict(value: PickleValue): boolean {
-  return value instanceof PyDict;
-}
-
-/** Whether a dict whose items are attributes has an item that Python would call with the state. */
-function hasOwnSetter({ args, dict }: ObjectNode): boolean {
-  const isPlain = (value: PickleValue) =>
-    value === null ||
-    value instanceof GlobalRef ||
-    (value instanceof PyDict && value.get("__setstate__") === undefined);
-  return ![dict, ...args.items].every(isPlain);
 }

@@ -1,10 +1,11 @@
+import { quote } from "../../errors.ts";
 import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { MAX_BYTES_BEYOND_PICKLE } from "../limits.ts";
 import { argumentEnd } from "../pickle/extent.ts";
 import { decodeLatin1, decodeUtf8 } from "../pickle/text.ts";
 import { GlobalRef } from "../pickle/values.ts";
 import { finish, type Steps } from "../steps.ts";
-import { type Failure, type Followed, followArrays } from "./follow.ts";
+import { type Failure, type Followed, followArrays, type Seen } from "./follow.ts";
 import { type JoblibReader, KEYS } from "./joblib.ts";
 import type { PassedArray } from "./joblib-arrays.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
@@ -22,11 +23,11 @@ const READING = "to a reader that takes an array for opcodes, ";
  * they could go on to the end of the file.
  */
 export function* followOthers(
-  { hooks, outcome, notes }: Followed,
+  { seen, outcome, notes }: Followed,
   bytes: Uint8Array,
   start: number,
 ): Steps<Followed[]> {
-  if (hooks.arrays.made === 0) return [];
+  if (seen.arrays.made === 0) return [];
   const end = outcome.end ?? notes.ended.end;
   const near = bytes.subarray(0, end + (end - start) + MAX_BYTES_BEYOND_PICKLE);
   const others: Followed[] = [];
@@ -35,10 +36,10 @@ export function* followOthers(
 }
 
 /** Whether another reader goes on in `bytes` where it is not followed, which random bytes do not. */
-export function goesTooFar(bytes: Uint8Array, { bytes: near, notes, hooks }: Followed): boolean {
+export function goesTooFar(bytes: Uint8Array, { bytes: near, notes, seen }: Followed): boolean {
   if (near.length === bytes.length) return false;
   const { end, why } = notes.ended;
-  if (hooks.arrays.isCut) return true;
+  if (seen.arrays.isCut) return true;
   // A literal whose length is random ends nowhere.
   return (
     why === "cut" && (end >= near.length || (argumentEnd(near, end + 1, near[end]!) ?? 0) <= bytes.length)
@@ -51,7 +52,7 @@ export function* draftsOfOthers(
   joblib: Followed,
   others: readonly Followed[],
 ): Steps<Draft[]> {
-  const findings = new OtherFindings(bytes, joblib.hooks);
+  const findings = new OtherFindings(bytes, joblib.seen);
   for (const other of others) yield* findings.add(other);
   return findings.drafts;
 }
@@ -79,7 +80,7 @@ type Name = Pick<GlobalRef, "module" | "name" | "at">;
 class OtherFindings {
   readonly drafts: Draft[] = [];
   readonly #bytes: Uint8Array;
-  /** What was found already: names by their paths, findings, and what is loaded. */
+  /** What was found already: names that are none to trust, by their paths, findings, and what is loaded. */
   readonly #names: Set<string>;
   readonly #said: Set<string>;
   readonly #loaded: Set<string>;
@@ -91,9 +92,10 @@ class OtherFindings {
   readonly #mixed: PassedArray | undefined;
   #mixedTexts: Map<number, number> | undefined;
 
-  constructor(bytes: Uint8Array, joblib: ScanHooks) {
+  constructor(bytes: Uint8Array, joblib: Seen) {
     this.#bytes = bytes;
-    this.#names = new Set(Array.from(joblib.names.values(), ({ path }) => path));
+    const found = Array.from(joblib.names).filter(([ref, known]) => judgeName(known, ref.called));
+    this.#names = new Set(found.map(([, { path }]) => path));
     this.#modules = new Set(Array.from(joblib.names.keys(), ({ module }) => module));
     this.#usual = new Set([...KEYS, ...USUAL]);
     for (const { name } of joblib.names.keys()) this.#usual.add(name);
@@ -103,14 +105,13 @@ class OtherFindings {
   }
 
   *add(other: Followed): Steps<void> {
-    const { hooks, notes, outcome } = other;
-    hooks.checkValues();
-    for (const [ref, known] of hooks.names) this.#judge(known, ref, ref.called);
-    for (const [code, message, details] of hooks.drafts) {
+    const { seen, notes, outcome } = other;
+    for (const [ref, known] of seen.names) this.#judge(known, ref, ref.called);
+    for (const [code, message, details] of seen.drafts) {
       const isMadeUp = code === "persistent-id" || (code === "indirect-call" && this.#isMixed(details?.at));
       if (!isMadeUp && !this.#said.has(`${code} ${message}`)) this.#add(code, message, details?.at);
     }
-    if (hooks.loaded.some((item) => !this.#loaded.has(this.#contentOf(item))))
+    if (seen.loaded.some((item) => !this.#loaded.has(this.#contentOf(item))))
       this.#add("indirect-load", "loads another pickle");
     if (outcome.failure) return yield* this.#sweepRest(other, outcome.failure);
     for (const [oddity, at] of notes.oddities) {
@@ -126,6 +127,8 @@ class OtherFindings {
     let hidden: number | undefined;
     let isUsed = false;
     let asks = false;
+    let recalls = false;
+    let callsRecalled = false;
     // Nobody knows what becomes of these names.
     const handedOn = new ScanHooks(undefined, "pickle", bytes);
     const { why } = yield* sweepPickle(bytes, failedAt, {
@@ -145,11 +148,20 @@ class OtherFindings {
       oddity: (oddity, at) => {
         if (oddity === "hidden") hidden ??= at;
       },
+      recall: () => {
+        recalls = true;
+      },
       call: () => {
         asks = true;
+        callsRecalled ||= recalls;
         isUsed ||= hidden !== undefined;
       },
     });
+    // What explained a name was not the last use of it, for all that is known.
+    if (callsRecalled)
+      for (const [{ module, name }, { path, role }] of other.seen.names)
+        if (classifyGlobal(module, name).role !== role)
+          this.#add("indirect-call", `may call ${quote(path)} again in another way`, failedAt);
     // Random bytes make one up now and then, but nothing of it.
     if (hidden !== undefined && (isUsed || why === "stop")) this.#add(...ODDITIES.hidden, hidden);
     handedOn.checkValues();

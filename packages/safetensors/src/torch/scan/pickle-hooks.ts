@@ -9,7 +9,7 @@ import { STORAGE_CLASSES, type TorchDtype } from "../storage.ts";
 import { Method, mayBeExplained, TensorFunctions } from "../tensor-functions.ts";
 import { type CallCheck, callChecks } from "./call-checks.ts";
 import { DelayedCalls, hasKeywords } from "./delayed-calls.ts";
-import { HandedOn, judgedByArguments } from "./handed-on.ts";
+import { HandedOn, handedOnFault, judgedByArguments } from "./handed-on.ts";
 import { innerCalls } from "./inner-calls.ts";
 import { ARRAY_WRAPPER, type JoblibReader } from "./joblib.ts";
 import { JoblibArrays } from "./joblib-arrays.ts";
@@ -53,9 +53,12 @@ function callAction(path: string): CallAction {
 /** Classes of NumPy's types. */
 const NUMPY_TYPE = /^numpy\.dtype(?:s\.\w+)?$/;
 
-/** Packages of modules and schedulers, whose objects have methods as attributes, and nothing that is computed when it is read. */
+/**
+ * Packages of modules and schedulers, whose objects have methods as attributes. What is computed when it is read,
+ * as `RNNBase.all_weights`, reads other attributes of theirs, and runs nothing.
+ */
 const METHOD_OWNERS =
-  /^(?:torch\.(?:nn\.modules|optim)|transformers\.activations|torchvision\.models|timm\.(?:models|layers)|ultralytics\.nn\.(?:modules|tasks))\./;
+  /^(?:torch\.(?:nn\.modules|optim)|transformers\.activations|ultralytics\.nn\.modules)\./;
 
 /** Stands for an argument that can still change when nobody looks at it. */
 const CHANGEABLE = new PersistentId(null);
@@ -104,7 +107,9 @@ export class ScanHooks implements PickleHooks {
   }
 
   onGlobal(ref: GlobalRef): void {
-    this.names.set(ref, classifyGlobal(ref.module, ref.name));
+    const known = classifyGlobal(ref.module, ref.name);
+    this.names.set(ref, known);
+    this.#handedOn.addName(known.path);
   }
 
   call(callable: GlobalRef, args: PyTuple): PickleValue | undefined {
@@ -129,6 +134,7 @@ export class ScanHooks implements PickleHooks {
   /** A function or method that is a value. */
   #attribute(callable: GlobalRef, args: PyTuple): PickleNode | undefined {
     const value = this.#functions.call(callable, args);
+    if (value instanceof GlobalRef) this.onGlobal(value);
     if (!(value instanceof Method)) return value;
     this.#hasMethods = true;
     const owner = value.owner instanceof ObjectNode ? this.#classOf(value.owner) : this.#pathOf(value.owner);
@@ -144,11 +150,18 @@ export class ScanHooks implements PickleHooks {
     items: readonly PickleValue[],
     kwargs: PickleValue | undefined,
   ): void {
-    if (checks.length === 0 && action === undefined && !this.#hasMethods) return;
+    if (checks.length === 0 && action === undefined && !this.#hasMethods && !this.#handedOn.isNeeded) return;
     if (isEmptyHonest && items.length === 0 && kwargs === undefined) return;
     if (!this.#maySpend(items, callable)) return;
     if (this.#hasMethods && items.some((item) => item instanceof Method))
       this.#note("indirect-call", "hands a method to a call, which may call it", callable);
+    // One tuple can hand a class to a helper of Python's, which is how objects are made, and then to another call.
+    if (action !== "inner" && this.#handedOn.isNeeded) {
+      for (const item of items) {
+        const fault = handedOnFault(this.#pathOf(item));
+        if (fault) this.#note(...fault, callable);
+      }
+    }
     for (const check of checks) {
       const fault = check(items, hasKeywords(kwargs));
       if (fault) this.#note(...fault, callable);
@@ -177,11 +190,14 @@ export class ScanHooks implements PickleHooks {
 
   /** The array that a call makes for joblib: `NumpyArrayWrapper()`, or how protocols 0 and 1 write it. */
   #arrayOf(callable: GlobalRef, items: readonly PickleValue[]): PickleNode | undefined {
-    const [made, base, state] = this.#useOf(callable).action === "wrap" ? [callable, ...items] : items;
-    const isArray = this.#pathOf(made) === ARRAY_WRAPPER;
-    const isByHelper = this.#pathOf(base) === "builtins.object" && state === null && items.length === 3;
-    if (!isArray || (made === callable ? items.length > 0 : !isByHelper)) return undefined;
-    return this.arrays.make();
+    const [made, base, state] = items;
+    const isByHelper =
+      this.#pathOf(made) === ARRAY_WRAPPER &&
+      this.#pathOf(base) === "builtins.object" &&
+      state === null &&
+      items.length === 3;
+    const isArray = this.#useOf(callable).action === "wrap" ? items.length === 0 : isByHelper;
+    return isArray ? this.arrays.make() : undefined;
   }
 
   #useOf(name: GlobalRef): NameUse {
@@ -259,8 +275,8 @@ export class ScanHooks implements PickleHooks {
     if (!this.#types.areHonest())
       this.drafts.push(["malformed-pickle", "makes a NumPy type that can reach memory which is not its own"]);
     for (const [ref, { path }] of this.names) {
-      const [code, what] = this.#handedOn.fault(ref, path) ?? [];
-      if (code) this.#note(code, `hands on ${quote(path)}, which ${what}`, ref);
+      const fault = this.#handedOn.fault(ref, path);
+      if (fault) this.#note(...fault, ref);
       if (ref.called && isTensorFunction(path))
         this.#note("function-call", `calls the function ${quote(path)}`, ref);
     }

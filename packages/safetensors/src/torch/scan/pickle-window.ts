@@ -49,14 +49,19 @@ export class PickleWindow {
   /** Scans the pickle at a place of the part. Places in the result are those in the window. */
   async scan(at: number): Promise<PickleScan> {
     for (const size of this.#windows) {
-      await this.#fill(at, size);
-      const isLast = this.#isWhole() || size === MAX_PICKLE_BYTES;
-      const steps = scanUnlessCut(this.#bytes, at - this.offset, isLast, this.#isData);
-      const result = await steadily(steps, this.#scan.options.signal);
-      if (result === undefined) continue;
-      if (isLast || !result.wantsMore) return result;
+      const result = await this.#scanOf(at, size);
+      if (result) return result;
     }
     throw new Error("the last window is the largest");
+  }
+
+  /** Scans the pickle in a window; nothing if it needs a larger one. */
+  async #scanOf(at: number, size: number): Promise<PickleScan | undefined> {
+    await this.#fill(at, size);
+    const isLast = this.#isWhole() || size === MAX_PICKLE_BYTES;
+    const steps = scanUnlessCut(this.#bytes, at - this.offset, isLast, this.#isData);
+    const result = await steadily(steps, this.#scan.options.signal);
+    return isLast || !result?.wantsMore ? result : undefined;
   }
 
   /** Whether the part begins there as pickles of protocol 2 to 5 do. */

@@ -53,6 +53,9 @@ export async function scanPickles(
   return new Pickles(scan, part, mode, layout).scan();
 }
 
+/** What is reported of a pickle. */
+type Reported = Pick<PickleScan, "drafts" | "globals" | "nested">;
+
 /** What a look into nested bytes costs, however few they are, in bytes: so many small ones end somewhere too. */
 const NESTED_COST = 4096;
 
@@ -94,23 +97,29 @@ class Pickles {
         this.#add("limit", `holds more than ${MAX_STACKED_PICKLES} pickles in a row`);
         break;
       }
-      const result = await this.#window.scan(this.#end);
-      const goesOn = this.#mode === "data" && (await this.#window.goesOn(this.#end, result));
-      if (!goesOn && !this.#mayBePickle(index, result)) {
-        if (this.#isPickle)
-          this.#add("bytes-after-end", `has ${size - this.#end} bytes after the end of the pickle`);
-        break;
-      }
-      if (index === 1 && this.#bytesAfter === undefined) await this.#noteSecond();
-      await this.#take(result, goesOn);
-      this.#end = this.#window.offset + result.end;
-      if (index === 0 && result.value === LEGACY_MAGIC && this.#bytesAfter === undefined)
-        this.#bytesAfter = legacyStorages(this.#scan, this.#part, () => this.#storages);
-      const after = await this.#bytesAfter?.(index, result, this.#end);
-      if (after !== undefined) this.#end += after;
-      if (result.ended !== "stop") break;
+      if (!(await this.#next(index))) break;
     }
     return { isPickle: this.#isPickle, storages: this.#storages };
+  }
+
+  /** Scans one pickle; whether another can follow. By itself, so that its values are gone before those of the next one. */
+  async #next(index: number): Promise<boolean> {
+    const { size } = this.#part.source;
+    const result = await this.#window.scan(this.#end);
+    const goesOn = this.#mode === "data" && (await this.#window.goesOn(this.#end, result));
+    if (!goesOn && !this.#mayBePickle(index, result)) {
+      if (this.#isPickle)
+        this.#add("bytes-after-end", `has ${size - this.#end} bytes after the end of the pickle`);
+      return false;
+    }
+    if (index === 1 && this.#bytesAfter === undefined) await this.#noteSecond();
+    await this.#take(result, goesOn);
+    this.#end = this.#window.offset + result.end;
+    if (index === 0 && result.value === LEGACY_MAGIC && this.#bytesAfter === undefined)
+      this.#bytesAfter = legacyStorages(this.#scan, this.#part, () => this.#storages);
+    const after = await this.#bytesAfter?.(index, result, this.#end);
+    if (after !== undefined) this.#end += after;
+    return result.ended === "stop";
   }
 
   /** Whether the bytes at the end can be a pickle at all. */
@@ -123,7 +132,7 @@ class Pickles {
   #shows(result: PickleScan): boolean {
     if (this.#mode === "loaded" || this.#asksForNames(result)) return true;
     if (this.#mode === "file") return this.#looksSo(result);
-    return this.#window.begins(this.#end) && result.value !== undefined && result.nested.length > 0;
+    return this.#window.begins(this.#end) && result.isFollowed && result.nested.length > 0;
   }
 
   /**
@@ -140,14 +149,16 @@ class Pickles {
     );
   }
 
-  #looksSo({ value, ended }: PickleScan): boolean {
-    return this.#window.begins(this.#end) || value !== undefined || ended === "stop";
+  #looksSo({ isFollowed, ended }: PickleScan): boolean {
+    return this.#window.begins(this.#end) || isFollowed || ended === "stop";
   }
 
   /** Reports a result, and those before it, if it shows that this is a pickle. */
   async #take(result: PickleScan, goesOn: boolean): Promise<void> {
     const { offset } = this.#window;
-    this.#waiting.push(() => this.#report(offset, result));
+    // Not the result, whose value may be large.
+    const { drafts, globals, nested } = result;
+    this.#waiting.push(() => this.#report(offset, { drafts, globals, nested }));
     if (this.#storages.size === 0) this.#storages = result.storages;
     else for (const [key, use] of result.storages) this.#storages.set(key, use);
     if (!this.#isPickle && (goesOn || this.#shows(result))) {
@@ -161,7 +172,7 @@ class Pickles {
     if (this.#window.isCut(result)) this.#add("limit", `is a pickle of more than ${MAX_PICKLE_BYTES} bytes`);
   }
 
-  async #report(offset: number, { drafts, globals, nested }: PickleScan): Promise<void> {
+  async #report(offset: number, { drafts, globals, nested }: Reported): Promise<void> {
     const { where } = this.#part;
     for (const [code, message, details = {}] of drafts) {
       if (code === "persistent-id" && this.#numbered) continue;

@@ -11,7 +11,7 @@ const MAKES_TENSORS = /^torch\._utils\._rebuild_(?!parameter_with_state$)/;
 
 /** Calls that make data of what they are given. Arrays and their types take a state, which is data too. */
 const MAKES_DATA =
-  /^(?:_codecs\.encode|collections\.(?:OrderedDict|deque|Counter)|torch\.(?:Size|device|serialization\._get_layout)|datetime\.\w+|builtins\.(?:bytes|bytearray|str|int|float|bool|complex|list|dict|tuple|set|frozenset|range|slice))$/;
+  /^(?:_codecs\.encode|collections\.(?:OrderedDict|deque|Counter)|torch\.(?:Size|device|serialization\._get_layout)|datetime\.\w+|zoneinfo\.ZoneInfo\._unpickle|builtins\.(?:bytes|bytearray|str|int|float|bool|complex|list|dict|tuple|set|frozenset|range|slice))$/;
 const MAKES_ARRAYS =
   /^numpy\.(?:dtype|_?core\.(?:multiarray\.(?:_reconstruct|scalar)|numeric\._frombuffer))$/;
 

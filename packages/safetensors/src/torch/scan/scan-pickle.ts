@@ -3,10 +3,9 @@ import { classifyGlobal, type KnownGlobal } from "../globals.ts";
 import { decodeUtf8 } from "../pickle/text.ts";
 import type { PickleValue } from "../pickle/values.ts";
 import type { Steps } from "../steps.ts";
-import { type Followed, followPickle, type Outcome, wantsMore } from "./follow.ts";
+import { type Followed, followPickle, type Outcome, type Seen, wantsMore } from "./follow.ts";
 import { isPlainName, judgeName } from "./judge-name.ts";
 import { draftsOfOthers, followOthers, goesTooFar } from "./other-readers.ts";
-import type { ScanHooks } from "./pickle-hooks.ts";
 import type { Draft } from "./report.ts";
 import type { StorageUse } from "./storage-uses.ts";
 import {
@@ -32,7 +31,9 @@ export interface NestedBytes {
 
 /** What one pickle is and asks for. */
 export interface PickleScan {
-  /** What it makes, if it could be carried out. */
+  /** Whether it could be carried out. */
+  readonly isFollowed: boolean;
+  /** What it makes, if nothing is an array of joblib. */
   readonly value: PickleValue | undefined;
   readonly end: number;
   readonly ended: SweepEnd;
@@ -64,7 +65,7 @@ class Findings {
   readonly #start: number;
   readonly #followed: Followed;
   readonly #notes: SweepNotes;
-  readonly #hooks: ScanHooks;
+  readonly #seen: Seen;
   readonly #others: readonly Followed[];
   readonly #drafts: Draft[] = [];
   /** Names that come after a failure. */
@@ -76,21 +77,17 @@ class Findings {
     this.#start = start;
     this.#followed = followed;
     this.#notes = followed.notes;
-    this.#hooks = followed.hooks;
+    this.#seen = followed.seen;
     this.#others = others;
   }
 
   *result(isData: boolean): Steps<PickleScan> {
-    const { outcome, hooks } = this.#followed;
-    const { value, failure } = outcome;
-    this.#hooks.checkValues();
-    const names = Array.from(this.#hooks.names, ([ref, known]) => {
-      const explained = failure ? known : this.#hooks.explained(ref);
-      return { known: explained, called: ref.called, at: ref.at };
-    });
+    const { outcome, seen } = this.#followed;
+    const { failure } = outcome;
+    const names = Array.from(seen.names, ([{ called, at }, known]) => ({ known, called, at }));
     for (const { known, called, at } of names) this.#judge(known, at, called);
-    for (const draft of this.#hooks.drafts) this.#drafts.push(draft);
-    if (!failure && !hooks.arrays.isAsWritten(hooks.names))
+    for (const draft of seen.drafts) this.#drafts.push(draft);
+    if (!failure && !seen.arrays.isAsWritten(seen.names))
       this.#drafts.push(["malformed-pickle", "uses joblib's place of an array in another way than joblib"]);
     const { end, why } = this.#notes.ended;
     const dead = isData && failure?.kind === "fatal" ? failure.at : undefined;
@@ -106,7 +103,8 @@ class Findings {
       this.#drafts.push(["malformed-pickle", "ends at two places", this.#place(end)]);
     }
     return {
-      value,
+      isFollowed: !failure,
+      value: outcome.value,
       end: outcome.end ?? end,
       ended: why,
       wantsMore:
@@ -116,7 +114,7 @@ class Findings {
       drafts: [...this.#drafts, ...(yield* draftsOfOthers(this.#bytes, this.#followed, this.#others))],
       globals: [...names, ...this.#swept],
       nested: [...this.#arrays(), ...this.#nested()],
-      storages: this.#hooks.storages,
+      storages: seen.storages,
     };
   }
 
@@ -124,7 +122,7 @@ class Findings {
     const ended = this.#notes.ended.end;
     // Of INST at the end of a file, Python's own reader takes a part of its last line.
     const isEnd = ended === (failure ? failure.at : end) && !(failure && this.#bytes[ended] === INST);
-    const { names, drafts } = this.#hooks;
+    const { names, drafts } = this.#seen;
     if (!(isEnd || failure?.kind === "fatal") || drafts.length > 0) return false;
     return Array.from(names.keys()).every((ref) => !ref.called);
   }
@@ -158,12 +156,12 @@ class Findings {
           this.#drafts.push(["hidden-name", "may ask for another name than it seems", this.#place(at)]);
       },
     };
-    yield* sweepPickle(this.#bytes, this.#start, visitor, this.#hooks.arrays.passed);
+    yield* sweepPickle(this.#bytes, this.#start, visitor, this.#seen.arrays.passed);
   }
 
   /** Arrays of objects. */
   #arrays(): NestedBytes[] {
-    const arrays = this.#hooks.arrays.passed.filter(({ isPickle }) => isPickle);
+    const arrays = this.#seen.arrays.passed.filter(({ isPickle }) => isPickle);
     return arrays.map(({ at, length }) => ({
       bytes: this.#bytes.subarray(at, at + length),
       at,
@@ -176,7 +174,7 @@ class Findings {
     const { buffer, byteOffset } = this.#bytes;
     const elsewhere: NestedBytes[] = [];
     const found = new Map<number, NestedBytes>();
-    const texts = new Set(this.#hooks.loaded.filter((item) => typeof item === "string"));
+    const texts = new Set(this.#seen.loaded.filter((item) => typeof item === "string"));
     for (const text of texts) elsewhere.push({ bytes: latin1(text), at: undefined, loaded: true });
     for (const [start, end, isText] of this.#notes.literals) {
       const bytes = this.#bytes.subarray(start, end);
@@ -185,7 +183,7 @@ class Findings {
       else if (text !== undefined && !texts.has(text))
         found.set(start, { bytes: latin1(text), at: undefined, loaded: false });
     }
-    for (const bytes of this.#hooks.loaded) {
+    for (const bytes of this.#seen.loaded) {
       if (typeof bytes === "string") continue;
       const start = bytes.byteOffset - byteOffset;
       if (bytes.buffer === buffer) found.set(start, { bytes, at: start, loaded: true });

@@ -1,5 +1,6 @@
-import { ObjectNode, PyDict, PyTuple } from "../pickle/containers.ts";
+import { ObjectNode, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
+import { attributesOf, isPythons } from "./attributes.ts";
 import { isTensorClass, type KnownOf, type PlainData } from "./plain-data.ts";
 
 /** Calls that make tensors, arrays, and what describes them. */
@@ -7,7 +8,7 @@ const MAKES_PARTS =
   /^(?:torch\.(?:_utils\._rebuild_\w+|_tensor\._rebuild_from_type_v2|storage\._load_from_bytes|serialization\._get_layout|device|Size)|numpy\._?core\.(?:multiarray\._reconstruct|numeric\._frombuffer)|collections\.OrderedDict)$/;
 
 /** Methods of tensors that PyTorch calls while it makes tensors. As an attribute, anything could be called instead. */
-const METHODS = ["detach", "requires_grad_", "to", "as_subclass", "__setstate__", "__torch_function__"];
+const METHODS = ["detach", "requires_grad_", "to", "as_subclass"];
 
 /**
  * Looks whether all arguments of a call are what tensors are made of: PyTorch calls methods of them. Anything else must
@@ -42,12 +43,10 @@ function areNumbers(items: readonly PickleValue[], data: PlainData): boolean {
   return true;
 }
 
-/** Whether a state sets methods of a tensor, or cannot be told to set none: `attributes` or `(attributes, slots)`. */
-export function setsMethods(state: PickleValue | undefined): boolean {
-  const parts = state instanceof PyTuple ? state.items.slice(0, 2) : [state];
-  return !parts.every(
-    (part) =>
-      !(part instanceof PickleNode) ||
-      (part instanceof PyDict && METHODS.every((name) => part.get(name) === undefined)),
-  );
+/** Whether a state sets methods of a tensor, or cannot be told to set none: PyTorch sets all of it by `setattr`. */
+export function setsMethods(state: PickleValue | undefined, data: PlainData): boolean {
+  const attributes = attributesOf(state, data);
+  if (attributes === undefined) return true;
+  for (const name of attributes.keys()) if (METHODS.includes(name) || isPythons(name)) return true;
+  return false;
 }

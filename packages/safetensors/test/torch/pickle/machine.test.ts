@@ -5,7 +5,7 @@ import { SafetensorsError } from "../../../src/errors.ts";
 import { type ObjectNode, PyDict, PyList, PyTuple } from "../../../src/torch/pickle/containers.ts";
 import { type PickleResult, runPickle } from "../../../src/torch/pickle/machine.ts";
 import { OPCODE_NAMES } from "../../../src/torch/pickle/opcodes.ts";
-import type { GlobalRef } from "../../../src/torch/pickle/values.ts";
+import { type GlobalRef, PersistentId } from "../../../src/torch/pickle/values.ts";
 import { finish } from "../../../src/torch/steps.ts";
 import { raises } from "../../support.ts";
 import { assemble, name, type Part, repeat, text, uint } from "./assembler.ts";
@@ -75,6 +75,37 @@ test("hooks interpret what they know; the rest stays nodes", () => {
     ["o", ["g", "other", "f"], ["t"], null, ["l"], ["l"], ["d"]],
     "loaded id",
   ]);
+});
+
+test("only what Python cannot call, or take for text, ends every reading", () => {
+  const made = [name("a", "b"), "EMPTY_TUPLE", "REDUCE"];
+  const kindAfter = (...parts: readonly Part[]): unknown => {
+    try {
+      finish(runPickle(assemble(...parts), { call: () => new PersistentId(null) }));
+    } catch (error) {
+      return (error as SafetensorsError).details.kind;
+    }
+    throw new Error("it was carried out");
+  };
+  const float = ["BINFLOAT", new Uint8Array(8)];
+  for (const plain of [["NONE"], ["NEWTRUE"], ["BININT1", 1], float, ["EMPTY_DICT"], ["EMPTY_SET"]]) {
+    assert.equal(kindAfter(...plain, "EMPTY_TUPLE", "REDUCE"), "fatal");
+    assert.equal(kindAfter(text("a"), ...plain, "STACK_GLOBAL"), "fatal");
+  }
+  assert.equal(kindAfter(text("a"), "EMPTY_TUPLE", "REDUCE"), "fatal");
+  assert.equal(kindAfter(...made, "EMPTY_TUPLE", "REDUCE"), undefined);
+  assert.equal(kindAfter(...made, text("b"), "STACK_GLOBAL"), undefined);
+  assert.equal(kindAfter(text("a"), name("a", "b"), "STACK_GLOBAL"), "fatal");
+});
+
+test("INST asks for its name before it looks for a mark", () => {
+  const asked: string[] = [];
+  const onGlobal = ({ path }: GlobalRef): void => void asked.push(path);
+  assert.throws(
+    () => finish(runPickle(assemble("INST", "'a\nb\n"), { onGlobal })),
+    raises("INVALID_PICKLE", /mark/),
+  );
+  assert.deepEqual(asked, ["a.b"]);
 });
 
 test("a hook may refuse a name, before anything is made of it", () => {

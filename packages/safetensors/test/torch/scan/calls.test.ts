@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import { concat } from "../../support.ts";
 import { assemble, repeat } from "../pickle/assembler.ts";
@@ -272,4 +273,22 @@ test("a partial call with many states makes missing values of many dicts, and is
     assemble("NONE"),
   ]);
   await checkRow(["", pickle(value), "incomplete", "indirect-call"]);
+});
+
+test("many arrays share a shape that is longer than any", async () => {
+  const shape = assemble(
+    "MARK",
+    repeat(100_000, "BININT1", 1),
+    "TUPLE",
+    "BINPUT",
+    0,
+    global("numpy.ndarray"),
+    "BINPUT",
+    1,
+  );
+  const calls = repeat(20_000, "BINGET", 1, "BINGET", 0, "TUPLE1", "REDUCE", "POP");
+  const started = performance.now();
+  const value = assemble(shape, calls, "NONE");
+  await checkRow(["", pickle(value), "incomplete", "constructor-call", "allocation"]);
+  assert.ok(performance.now() - started < 2000);
 });

@@ -62,6 +62,7 @@ const storage = (data: Uint8Array): Uint8Array =>
 const STORAGES: readonly Row[] = [
   ["letters of another alphabet", storage(utf8("cmodulé\nrun\n(tR.")), "incomplete", "unknown-global"],
   ["INST in a last line that does not end", storage(utf8("(S'id'\nios\nsystemX")), "dangerous"],
+  ["INST without a mark", storage(utf8("Nios\nsystem\n.")), "dangerous", "forbidden-global"],
   // What random data looks like, once in some hundred thousand storages: all readers of Python fail before the name, or at it.
   [
     "text that nobody can decode",

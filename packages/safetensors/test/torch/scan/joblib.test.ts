@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { MAX_GLOBAL_LENGTH } from "../../../src/torch/limits.ts";
+import type { GlobalRef } from "../../../src/torch/pickle/values.ts";
 import { concat } from "../../support.ts";
 import { assemble, type Part, repeat, text, uint } from "../pickle/assembler.ts";
 import { call, global, type Plain, push, tuple } from "../torch-file.ts";
-import { checkRow, type Row, scanned } from "./scanned.ts";
+import { checkRow, heapsAt, type Row, scanned } from "./scanned.ts";
 
 const WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper";
 const MADE = assemble(global(WRAPPER), "EMPTY_TUPLE", "NEWOBJ");
@@ -88,6 +89,12 @@ function framesAround(opcodes: Uint8Array): Uint8Array {
 const INNER = assemble("PROTO", 2, "NONE", "STOP");
 
 const LOADED = call("torch.storage._load_from_bytes", assemble("SHORT_BINBYTES", INNER.length, INNER));
+
+/** `torch.relu`, as protocol 2 writes it, in entry 0 of the memo. */
+const RELU = assemble(
+  call("builtins.getattr", global("torch._C._VariableFunctionsClass"), "relu"),
+  ...["BINPUT", 0, "POP"],
+);
 
 const HONEST: readonly Row[] = [
   ["another class of arrays", file(state(2, { subclass: global("numpy.matrix") }), BYTES), "clean"],
@@ -245,6 +252,25 @@ const HONEST: readonly Row[] = [
     "clean",
   ],
   [
+    "an array of objects that recalls a module, where others find a class",
+    file(
+      objects(OBJECT),
+      recalling("OrderedDict"),
+      assemble(global("argparse.Namespace"), "BINPUT", 0, "POP", MADE),
+    ),
+    "clean",
+  ],
+  [
+    "bytes that name nothing, after a function of PyTorch",
+    file(state(2), padTo(8, "NONE", 0xff), assemble(RELU, MADE)),
+    "clean",
+  ],
+  [
+    "bytes that call nothing, after a function of PyTorch",
+    file(state(2), padTo(8, "POP", "BINGET", 0, 0xff), assemble(RELU, MADE)),
+    "clean",
+  ],
+  [
     "an array of objects that recalls a module, where others find a number of NumPy",
     file(
       objects(OBJECT),
@@ -384,7 +410,44 @@ const ODD: readonly Row[] = [
   ],
 ];
 
+/** The same, which leaves `getattr` in entry 1. */
+const KEPT = assemble(
+  ...[global("builtins.getattr"), "BINPUT", 1, global("torch._C._VariableFunctionsClass"), text("relu")],
+  ...["TUPLE2", "REDUCE", "POP"],
+);
+const CALLS_RELU = assemble("POP", "BINGET", 0, NAMED, "TUPLE1", "REDUCE", SYSTEM, "STOP");
+
 const OTHERS: readonly Row[] = [
+  [
+    "pickle.load reads an attribute, where joblib finds a function of PyTorch",
+    file(
+      state(40),
+      padTo(160, "POP", call("builtins.getattr", global("torch.nn.functional.relu"), "__globals__"), "STOP"),
+      assemble(RELU, MADE),
+    ),
+    "dangerous",
+    "forbidden-global",
+  ],
+  [
+    "pickle.load reads an attribute, after what the machine refuses",
+    file(
+      state(40),
+      padTo(
+        160,
+        ...["INT", "'0x1\n", "BINGET", 1, global("torch.nn.functional.relu"), text("__globals__")],
+        ...["TUPLE2", "REDUCE", "STOP"],
+      ),
+      assemble(KEPT, MADE),
+    ),
+    "incomplete",
+    "indirect-call",
+  ],
+  [
+    "pickle.load asks for a name with INST, and no mark",
+    file(state(10), padTo(40, "NONE", "INST", "'os\nsystem\n", "STOP")),
+    "dangerous",
+    "forbidden-global",
+  ],
   [
     "pickle.load runs what joblib takes for an array",
     file(state(10), padTo(40, "POP", SYSTEM, "STOP")),
@@ -686,6 +749,22 @@ test("names behind an array and a failure are listed", async () => {
   const bytes = file(state(2), concat([new Uint8Array(8), assemble("POP", "POP", SYSTEM)]));
   const { globals } = await scanned(bytes);
   assert.ok(globals.some(({ name }) => /\bsystem$/.test(name)));
+});
+
+test("names that come after a call of a function of PyTorch are found", async () => {
+  const { findings } = await scanned(file(state(40), padTo(160, CALLS_RELU), assemble(RELU, MADE)));
+  const names = findings.map((finding) => finding.message).filter((message) => /\bsystem\b/.test(message));
+  assert.equal(names.length, 1);
+});
+
+test("the values of one reading are gone before those of another are made", async () => {
+  const many = repeat(50_000, "EMPTY_DICT", "BININT1", 1, "NONE", "SETITEM");
+  const kept = assemble(global("functools.partial"), global("collections.OrderedDict"));
+  const values = assemble(kept, "EMPTY_LIST", "MARK", many, "APPENDS", "TUPLE2", "REDUCE");
+  const bytes = file(state(2), padTo(8, "NONE", "POP"), assemble(values, MADE));
+  const heaps = await heapsAt("onGlobal", bytes, (ref) => (ref as GlobalRef).path === WRAPPER);
+  assert.ok(heaps.length >= 4);
+  assert.ok(Math.max(...heaps) - Math.min(...heaps) < 8e6, heaps.join());
 });
 
 test("where an array cannot be followed, nothing is said of how arrays are used", async () => {

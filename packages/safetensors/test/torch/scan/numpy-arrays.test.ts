@@ -52,6 +52,7 @@ const HONEST: readonly (readonly [what: string, value: Uint8Array])[] = [
   ["a matrix", array(tuple(1, 1), OBJECT, [1], "numpy.matrix")],
   ["an array with a mask", masked(bytes(8), bytes(2), array(tuple(), FLOAT, bytes(4)))],
   ["an array over bytes", frombuffer],
+  ["what is masked", call("numpy.ma.core.MaskedConstant")],
   ["an array of another class", built(empty("company.Array"), tuple(1, 2))],
 ];
 
@@ -91,6 +92,8 @@ const ODD: readonly (readonly [what: string, value: Uint8Array, code?: Row[3]])[
     built(frombuffer, tuple(1, tuple(1), FLOAT, false, bytes(4))),
     "indirect-call",
   ],
+  ["another array of what is masked", empty("numpy.ma.core.MaskedConstant"), "constructor-call"],
+  ["a state of what is masked", built(call("numpy.ma.core.MaskedConstant"), { a: 1 })],
   [
     "items of an array",
     assemble(array(tuple(2), OBJECT, [1, 2]), push(0), push(1), "SETITEM"),

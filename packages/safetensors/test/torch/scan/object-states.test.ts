@@ -1,6 +1,7 @@
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import { concat } from "../../support.ts";
-import { assemble } from "../pickle/assembler.ts";
+import { assemble, repeat } from "../pickle/assembler.ts";
 import { call, global, type Plain, push, tensor, torchFile, tuple } from "../torch-file.ts";
 import { checkRow, type Row } from "./scanned.ts";
 
@@ -16,6 +17,10 @@ const set = (object: Uint8Array, key: Plain, value: Plain): Uint8Array =>
 /** An object that refers to itself as 0 of the memo. */
 const kept = (object: Uint8Array): Uint8Array => assemble(object, "BINPUT", 0);
 const itself = assemble("BINGET", 0);
+
+/** Text as Python 2 writes it. */
+const oldText = (text: string): Uint8Array => assemble("SHORT_BINSTRING", text.length, `'${text}`);
+const made = (text: string): Uint8Array => call("builtins.str", text);
 
 const SETTINGS = call("argparse.Namespace");
 const LINEAR = global("torch.nn.modules.linear.Linear");
@@ -101,9 +106,103 @@ const STATES: readonly Case[] = [
     "indirect-call",
   ],
   ["a state that is a dict of its own", built(call("torch.nn.modules.linear.Linear"), hooks)],
+  ["an item of text as Python 2 writes it", built(set(ATTRIBUTES, oldText("a"), 1), {})],
+  ["an item that is a number", built(set(ATTRIBUTES, 1, 1), {})],
+  [
+    "an item that is called, in old text",
+    built(set(ATTRIBUTES, oldText("__setstate__"), LINEAR), {}),
+    "indirect-call",
+  ],
+  [
+    "an item that is called, in made text",
+    built(set(ATTRIBUTES, made("__setstate__"), LINEAR), {}),
+    "indirect-call",
+  ],
+  ["an item that is where attributes are", built(set(ATTRIBUTES, "__dict__", {}), {}), "indirect-call"],
+  ["attributes and slots", built(SETTINGS, tuple({ a: 1 }, { b: 1 }))],
+  ["attributes and no slots", built(SETTINGS, tuple({ a: 1 }, null))],
+  ["a class in a slot", built(SETTINGS, tuple(null, { __class__: LINEAR })), "indirect-call"],
+  [
+    "a class in a slot, in old text",
+    built(SETTINGS, tuple(null, new Map([[oldText("__class__"), LINEAR]]))),
+    "indirect-call",
+  ],
+  [
+    "a class in a slot, in made text",
+    built(SETTINGS, tuple(null, new Map([[made("__class__"), LINEAR]]))),
+    "indirect-call",
+  ],
+  ["slots in a dict that a call makes", built(SETTINGS, tuple(null, hooks)), "indirect-call"],
+  ["attributes that answer for a dict", built(SETTINGS, tuple(SETTINGS, null)), "indirect-call"],
   ["a configuration", built(CONFIG, { a: 1 })],
+  ["a configuration of pairs", built(CONFIG, tuple(tuple("attribute_map", {}))), "indirect-call"],
+  [
+    "a configuration with other names and slots",
+    built(CONFIG, tuple({ attribute_map: {} }, null)),
+    "indirect-call",
+  ],
+  [
+    "a configuration with other names in a slot",
+    built(CONFIG, tuple(null, { attribute_map: {} })),
+    "indirect-call",
+  ],
+  [
+    "a configuration with other names in a dict that a call makes",
+    built(CONFIG, set(call("collections.OrderedDict"), "attribute_map", {})),
+    "indirect-call",
+  ],
   ["a configuration with other names", built(CONFIG, { attribute_map: { a: "b" } }), "indirect-call"],
   ["an optimizer", built(ADAM, optimizer)],
+  [
+    "an optimizer in old text",
+    built(ADAM, new Map([[oldText("param_groups"), [{ lr: 1, params: [tensor()] }]]])),
+  ],
+  ["an optimizer of pairs", built(ADAM, tuple(tuple("_patch_step_function", LINEAR))), "indirect-call"],
+  ["an optimizer of a list of pairs", built(ADAM, [tuple("_patch_step_function", LINEAR)]), "indirect-call"],
+  ["an optimizer of attributes and slots", built(ADAM, tuple({}, { a: 1 })), "indirect-call"],
+  [
+    "an optimizer with a method in old text",
+    built(ADAM, new Map([[oldText("_patch_step_function"), LINEAR]])),
+    "indirect-call",
+  ],
+  [
+    "an optimizer with a method in made text",
+    built(ADAM, new Map([[made("_patch_step_function"), LINEAR]])),
+    "indirect-call",
+  ],
+  [
+    "an optimizer with two texts for a name, of which Python takes the first",
+    built(
+      ADAM,
+      new Map<Plain, Plain>([
+        [oldText("defaults"), SETTINGS],
+        ["defaults", {}],
+      ]),
+    ),
+    "indirect-call",
+  ],
+  [
+    "an optimizer with the state of a parameter",
+    built(ADAM, { ...optimizer, state: new Map<Plain, Plain>([[1, { step: 1 }]]) }),
+  ],
+  [
+    "an optimizer with an object for the state of a parameter",
+    built(ADAM, {
+      ...optimizer,
+      state: new Map<Plain, Plain>([[1, call("torch.nn.modules.container.ParameterDict")]]),
+    }),
+    "indirect-call",
+  ],
+  [
+    "an optimizer with such an object in a dict that a call makes",
+    built(ADAM, { ...optimizer, state: call("collections.OrderedDict", [tuple(1, SETTINGS)]) }),
+    "indirect-call",
+  ],
+  [
+    "an optimizer with an object in place of a list of parameters",
+    built(ADAM, { ...optimizer, param_groups: [{ params: call("torch.nn.modules.container.Sequential") }] }),
+    "indirect-call",
+  ],
   [
     "an optimizer of a group that is none",
     built(ADAM, { ...optimizer, param_groups: [SETTINGS] }),
@@ -133,6 +232,17 @@ const PARTS: readonly Case[] = [
   ["a parameter with attributes and slots", parameter(tensor(), tuple({ note: SETTINGS }, { slot: 1 }))],
   ["a parameter with a method", parameter(tensor(), { detach: LINEAR }), "indirect-call"],
   ["a parameter with a method in a slot", parameter(tensor(), tuple(null, { to: LINEAR })), "indirect-call"],
+  [
+    "a parameter with a method in old text",
+    parameter(tensor(), new Map([[oldText("detach"), LINEAR]])),
+    "indirect-call",
+  ],
+  [
+    "a parameter with a method in made text",
+    parameter(tensor(), new Map([[made("detach"), LINEAR]])),
+    "indirect-call",
+  ],
+  ["a parameter of another class", parameter(tensor(), { __class__: LINEAR }), "indirect-call"],
   ["a parameter with attributes of a call", parameter(tensor(), SETTINGS), "indirect-call"],
   [
     "a subclass",
@@ -197,6 +307,30 @@ const EVALUATES: readonly Case[] = [
   ],
   ["a model as an attribute", built(SETTINGS, { size: yolo }), "constructor-call"],
   ["a model that is kept", call("functools.partial", yolo), "constructor-call"],
+  [
+    "a model that is made, and kept by the same tuple",
+    assemble(
+      ...[global("copyreg.__newobj__"), tuple(yolo), "BINPUT", 0, "REDUCE", "POP"],
+      ...[global("functools.partial"), "BINGET", 0, "REDUCE"],
+    ),
+    "constructor-call",
+  ],
+  [
+    "a model that is made, and kept by the same tuple and NEWOBJ",
+    assemble(
+      ...[global("copyreg.__newobj__"), tuple(yolo), "BINPUT", 0, "REDUCE", "POP"],
+      ...[global("functools.partial"), "BINGET", 0, "NEWOBJ"],
+    ),
+    "constructor-call",
+  ],
+  [
+    "a model that is made, and handed to a constructor by the same tuple",
+    assemble(
+      ...[global("copyreg.__newobj__"), tuple(yolo), "BINPUT", 0, "REDUCE", "POP"],
+      ...[global("types.GenericAlias"), "BINGET", 0, "REDUCE"],
+    ),
+    "constructor-call",
+  ],
 ];
 
 for (const [title, rows] of Object.entries({ ITEMS, STATES, PARTS, NUMBERS, EVALUATES })) {
@@ -206,3 +340,30 @@ for (const [title, rows] of Object.entries({ ITEMS, STATES, PARTS, NUMBERS, EVAL
     test(`objects, ${title.toLowerCase()}: ${what}`, () => checkRow(row));
   }
 }
+
+test("objects share a state, arguments and settings of many parts, and are judged once", async () => {
+  const long = assemble("MARK", repeat(100_000, "NONE"), "TUPLE");
+  const kept = assemble(
+    long,
+    "BINPUT",
+    0,
+    global("pytorch_lightning.utilities.parsing.AttributeDict"),
+    "BINPUT",
+    1,
+  );
+  const calls = repeat(20_000, "BINGET", 1, "BINGET", 0, "NEWOBJ", "EMPTY_DICT", "BUILD", "POP");
+  const started = performance.now();
+  await checkRow(["arguments", pickle(assemble(kept, calls, "NONE")), "incomplete", "limit"]);
+  const names = Array.from({ length: 30_000 }, (_, index) => [`a${index}`, null] as const);
+  const state = assemble(
+    push(Object.fromEntries(names)),
+    "BINPUT",
+    0,
+    global("torch.optim.adam.Adam"),
+    "BINPUT",
+    1,
+  );
+  const objects = repeat(20_000, "BINGET", 1, "EMPTY_TUPLE", "NEWOBJ", "BINGET", 0, "BUILD", "POP");
+  await checkRow(["a state", pickle(assemble(state, objects, "NONE")), "incomplete", "indirect-call"]);
+  assert.ok(performance.now() - started < 20_000);
+});

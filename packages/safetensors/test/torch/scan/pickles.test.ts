@@ -4,7 +4,7 @@ import { fixture } from "../../fixtures.ts";
 import { concat } from "../../support.ts";
 import { assemble, name, type Part, repeat, text, uint } from "../pickle/assembler.ts";
 import { call, global, push, tensor, torchFile, tuple } from "../torch-file.ts";
-import { checkRow, type Row, scanned } from "./scanned.ts";
+import { checkRow, heapsAt, type Row, scanned } from "./scanned.ts";
 
 const pickle = (...parts: readonly Part[]): Uint8Array => assemble("PROTO", 4, ...parts, "STOP");
 const SYSTEM = call("os.system", "id");
@@ -429,4 +429,17 @@ test("a legacy file is read as far as its pickles go, whatever follows", async (
   const { verdict, scanned: members } = await scanned(pickle(loaded));
   assert.equal(verdict, "clean");
   assert.equal(members.length, 2);
+});
+
+test("data that may be pickles in a row is not kept as their values", async () => {
+  const many = repeat(50_000, "EMPTY_DICT", "BININT1", 1, "NONE", "SETITEM");
+  const one = pickle("EMPTY_LIST", "MARK", many, "APPENDS");
+  const storage = torchFile({
+    "data.pkl": torchPickle(tensor()),
+    "data/0": new Uint8Array(48),
+    "data/1": repeat(5, one),
+  });
+  const heaps = await heapsAt("checkValues", storage);
+  assert.ok(heaps.length >= 6);
+  assert.ok(Math.max(...heaps) - Math.min(...heaps) < 32e6, heaps.join());
 });

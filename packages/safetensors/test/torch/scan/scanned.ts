@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { fromBytes } from "../../../src/source/memory.ts";
 import { type FindingCode, type ScanReport, scan, type Verdict } from "../../../src/torch/scan/index.ts";
+import { ScanHooks } from "../../../src/torch/scan/pickle-hooks.ts";
 
 /** The report of bytes, whose findings must be worth being shown. */
 export async function scanned(bytes: Uint8Array, file = "model.pt"): Promise<ScanReport> {
@@ -22,4 +25,31 @@ export async function checkRow([what, bytes, verdict, ...codes]: Row): Promise<v
   const found = report.findings.map(({ code }) => code);
   assert.equal(report.verdict, verdict, `${what}: ${JSON.stringify(report.findings)}`);
   for (const code of codes) assert.ok(found.includes(code), `${what}: no ${code} in ${found.join()}`);
+}
+
+/** Bytes on the heap that something still holds whenever a hook is called in a scan of bytes. */
+export async function heapsAt(
+  name: "onGlobal" | "checkValues",
+  bytes: Uint8Array,
+  counts: (value: unknown) => boolean = () => true,
+): Promise<number[]> {
+  setFlagsFromString("--expose-gc");
+  const gc: () => void = runInNewContext("gc");
+  const heaps: number[] = [];
+  const hooks: { [hook in typeof name]: (value: never) => void } = ScanHooks.prototype;
+  const original = hooks[name];
+  // A mock of the test runner would keep the hooks.
+  hooks[name] = function (this: ScanHooks, value: never) {
+    if (counts(value)) {
+      gc();
+      heaps.push(process.memoryUsage().heapUsed);
+    }
+    original.call(this, value);
+  };
+  try {
+    await scanned(bytes);
+  } finally {
+    hooks[name] = original;
+  }
+  return heaps;
 }
