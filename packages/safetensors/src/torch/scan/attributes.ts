@@ -10,7 +10,7 @@ export type Attributes = ReadonlyMap<string, PickleValue>;
  * What the state of an object sets, `attributes` or `(attributes, slots)`; nothing if that cannot be told: Python makes one
  * of whatever has items, and text of many objects. Python sets slots by `setattr`, which can change the class of an object.
  */
-export function attributesOf(state: PickleValue | undefined, data: PlainData): Attributes | undefined {
+export function stateAttributes(state: PickleValue | undefined, data: PlainData): Attributes | undefined {
   const [attributes, slots] = partsOf(state ?? null);
   const found = new Map<string, PickleValue>();
   return addTo(found, attributes, data) && addTo(found, slots, data, isPythons) ? found : undefined;

@@ -3,7 +3,7 @@ import { isScriptClass, type KnownGlobal } from "../globals.ts";
 import { ObjectNode, PyDict, PyList, PyTuple } from "../pickle/containers.ts";
 import type { FillOpcode } from "../pickle/hooks.ts";
 import { GlobalRef, type PickleValue } from "../pickle/values.ts";
-import { attributesOf, isPythons, partsOf } from "./attributes.ts";
+import { isPythons, partsOf, stateAttributes } from "./attributes.ts";
 import type { CallFault } from "./call-checks.ts";
 import { arrayStateFault } from "./numpy-arrays.ts";
 import { isTensorClass, type KnownOf, type PlainData } from "./plain-data.ts";
@@ -101,17 +101,17 @@ export class ObjectStates {
     // A class's own method may take it for a dict. Some dicts are their own state.
     if (attributes instanceof ObjectNode && attributes !== object && !this.#data.holds([attributes]))
       return false;
-    if (!RANDOM.test(path) && attributesOf(new PyTuple([null, slots]), this.#data) === undefined)
+    if (!RANDOM.test(path) && stateAttributes(new PyTuple([null, slots]), this.#data) === undefined)
       return false;
     if (CONTAINERS.set.test(path) && !OWN_CONTAINER.test(path)) return !this.#hasOwnSetter(object);
     // It makes one method stand for another.
-    if (CONFIG.test(path)) return attributesOf(state, this.#data)?.has("attribute_map") === false;
+    if (CONFIG.test(path)) return stateAttributes(state, this.#data)?.has("attribute_map") === false;
     return !OPTIMIZER.test(path) || this.#isOptimizer(state);
   }
 
   /** Whether it is the state of an optimizer, which takes any pairs for attributes, and goes through all parameters. */
   #isOptimizer(state: PickleValue): boolean {
-    const attributes = state instanceof PyDict ? attributesOf(state, this.#data) : undefined;
+    const attributes = state instanceof PyDict ? stateAttributes(state, this.#data) : undefined;
     if (attributes === undefined) return false;
     const groups = attributes.get("param_groups") ?? new PyList();
     const values = attributes.get("state") ?? new PyDict();
@@ -128,7 +128,7 @@ export class ObjectStates {
   }
 
   #isGroup(group: PickleValue): boolean {
-    const settings = group instanceof PyDict ? attributesOf(group, this.#data) : undefined;
+    const settings = group instanceof PyDict ? stateAttributes(group, this.#data) : undefined;
     return settings !== undefined && (settings.get("params") ?? new PyList()) instanceof PyList;
   }
 
@@ -150,7 +150,7 @@ export class ObjectStates {
   #hasOwnSetter({ args, dict }: ObjectNode): boolean {
     const isPlain = (value: PickleValue): boolean => {
       if (value instanceof GlobalRef) return true;
-      const names = value instanceof PyTuple ? undefined : attributesOf(value, this.#data);
+      const names = value instanceof PyTuple ? undefined : stateAttributes(value, this.#data);
       return names !== undefined && ![...names.keys()].some(isPythons);
     };
     // Many objects may share their arguments.

@@ -1,6 +1,6 @@
 import { ObjectNode, PyTuple } from "../pickle/containers.ts";
 import { GlobalRef, PickleNode, type PickleValue } from "../pickle/values.ts";
-import { attributesOf, isPythons } from "./attributes.ts";
+import { isPythons, stateAttributes } from "./attributes.ts";
 import { isTensorClass, type KnownOf, type PlainData } from "./plain-data.ts";
 
 /** Calls that make tensors, arrays, and what describes them. */
@@ -45,7 +45,7 @@ function areNumbers(items: readonly PickleValue[], data: PlainData): boolean {
 
 /** Whether a state sets methods of a tensor, or cannot be told to set none: PyTorch sets all of it by `setattr`. */
 export function setsMethods(state: PickleValue | undefined, data: PlainData): boolean {
-  const attributes = attributesOf(state, data);
+  const attributes = stateAttributes(state, data);
   if (attributes === undefined) return true;
   for (const name of attributes.keys()) if (METHODS.includes(name) || isPythons(name)) return true;
   return false;
